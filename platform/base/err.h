@@ -20,7 +20,7 @@ enum err_code {
     ERR_PROTOCOL = -10,   /* the peer breaks its protocol */
     ERR_TOO_LARGE = -11,  /* over a cap */
     ERR_NOT_FOUND = -12,  /* what was named does not exist */
-    ERR_STATE = -13,      /* not possible in the present state */
+    ERR_WRONG_STATE = -13,      /* not possible in the present state */
     ERR_SIGNATURE = -14,  /* a signature is missing or does not verify */
     ERR_USAGE = -15,      /* a command line that makes no sense */
 };
