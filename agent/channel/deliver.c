@@ -1,0 +1,176 @@
+#include "agent/channel/deliver.h"
+#include "agent/channel/channel.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/clock.h"
+#include "platform/base/err.h"
+#include "platform/base/json.h"
+#include "platform/base/log.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#define DELIVER_TIMEOUT_MS 30000
+
+struct deliver_connection {
+    struct https *client; /* owned, NULL without an identity */
+    uint64_t generation;
+    char *reported; /* owned: the last report that arrived, without word of orders */
+    unsigned failures;
+};
+
+static void deliver_drain(int fd) {
+    uint64_t count;
+    (void)!read(fd, &count, sizeof count);
+}
+
+/* Waits for news; after a failure not for news, which would only fail too, but for `ms` or the connection's
+ * return. */
+static void deliver_pause(struct channel *c, bool failed, int64_t ms) {
+    struct pollfd p[2] = {{.fd = failed ? c->deliver_retry : c->deliver_wake, .events = POLLIN},
+                          {.fd = c->stop_fd, .events = POLLIN}};
+    (void)poll(p, 2, failed ? (int)ms : -1);
+    deliver_drain(c->deliver_retry);
+    deliver_drain(c->deliver_wake);
+}
+
+static cJSON *deliver_profile(const struct board_view *v) {
+    if (!v->profile_version)
+        return cJSON_CreateNull();
+    cJSON *o = cJSON_CreateObject();
+    (void)(json_add_str(o, "id", v->profile_id) | json_add_int(o, "version", v->profile_version));
+    return o;
+}
+
+static cJSON *deliver_problem(const struct board_view *v) {
+    if (!v->problem[0])
+        return cJSON_CreateNull();
+    cJSON *o = cJSON_CreateObject();
+    (void)(json_add_int(o, "version", v->problem_version) | json_add_str(o, "text", v->problem));
+    return o;
+}
+
+/* What the company may know: versions, and whether the account, the vault and the keyring work. Nothing of
+ * the mail. */
+static cJSON *deliver_report(const struct board_view *v) {
+    struct utsname name;
+    char os[200] = "Linux";
+    if (uname(&name) == 0)
+        board_text(os, "%.60s %.100s", name.sysname, name.release);
+    cleanup(cJSON) cJSON *report = cJSON_CreateObject();
+    cJSON *account = cJSON_CreateObject(), *vault = cJSON_CreateObject(), *keyring = cJSON_CreateObject();
+    int r = json_add_str(report, "agent_version", SATCHEL_VERSION) | json_add_str(report, "os", os);
+    r |= json_add_item(report, "profile", deliver_profile(v));
+    r |= json_add_item(report, "profile_problem", deliver_problem(v));
+    r |= json_add_str(account, "imap", v->imap[0] ? v->imap : v->credential ? "connecting" : "no-credential");
+    r |= json_add_item(report, "account", account);
+    r |= json_add_str(vault, "driver", v->vault_driver) | json_add_bool(vault, "open", v->vault_open);
+    r |= json_add_item(report, "vault", vault);
+    r |= json_add_bool(keyring, "available", v->keyring_available) |
+         json_add_bool(keyring, "locked", v->keyring_locked);
+    r |= json_add_item(report, "keyring", keyring);
+    return r < 0 ? NULL : steal(report);
+}
+
+static int deliver_post(struct channel *c, struct deliver_connection *d, const char *path,
+                        const cJSON *body) {
+    cleanup(cJSON) cJSON *answer = NULL;
+    int status = 0;
+    /* Not canceled by the eventfd: it is written at every change, and a request under way is to arrive. */
+    int r = https_perform(d->client,
+                          &(struct https_request){.method = "POST",
+                                                  .path = path,
+                                                  .body = body,
+                                                  .deadline = clock_boot_ms() + DELIVER_TIMEOUT_MS,
+                                                  .cancel = c->stop_fd},
+                          &status, &answer);
+    if (r < 0)
+        return r;
+    if (status >= 200 && status < 300)
+        return 0;
+    char text[300];
+    https_problem(status, answer, text, sizeof text);
+    return err_set(status >= 500 || status == 429 ? ERR_UNREACHABLE : ERR_REFUSED, "%s: %s", path, text);
+}
+
+/* Sends the report when it says something new or orders are to be told. Takes over `orders`. */
+static int deliver_send_report(struct channel *c, struct deliver_connection *d, cJSON *orders) {
+    struct board_view v;
+    (void)board_get(c->board, &v);
+    cleanup(cJSON) cJSON *report = deliver_report(&v);
+    cleanup(free) char *text = report ? json_print(report) : NULL;
+    int r = text ? 0 : err_set(ERR_SYSTEM, "out of memory");
+    bool news = orders->child || !d->reported || !text || strcmp(d->reported, text) != 0;
+    if (r < 0 || !news || v.state == DEVICE_UNENROLLED || (v.state == DEVICE_WIPED && !orders->child)) {
+        outbox_return(c->outbox, orders);
+        return r;
+    }
+    /* The report borrows the orders, so that they can go back to the outbox when it does not arrive. */
+    (void)cJSON_AddItemReferenceToObject(report, "orders", orders);
+    r = deliver_post(c, d, "/v1/device/report", report);
+    if (r == ERR_UNREACHABLE || r == ERR_TIMEOUT || r == ERR_CANCELED) {
+        outbox_return(c->outbox, orders);
+        return r;
+    }
+    cJSON_Delete(orders);
+    if (r < 0)
+        log_warning("the server does not take the report: %s, ignoring", err_text());
+    free(d->reported);
+    d->reported = steal(text);
+    return 0;
+}
+
+static int deliver_send_receipt(struct channel *c, struct deliver_connection *d, cJSON *receipt, bool last) {
+    cleanup(cJSON) cJSON *body = cJSON_CreateObject();
+    int r = json_add_item(body, "receipt", receipt);
+    if (r == 0)
+        r = deliver_post(c, d, "/v1/device/receipts", body);
+    if (r < 0)
+        return r;
+    log_info("the server has the receipt");
+    outbox_receipt(c->outbox, NULL, false);
+    if (last)
+        c->acknowledged(c->userdata);
+    return 0;
+}
+
+static int deliver_once(struct channel *c, struct deliver_connection *d) {
+    cJSON *orders, *receipt;
+    bool last;
+    int r = outbox_take(c->outbox, &orders, &receipt, &last);
+    if (r < 0)
+        return r;
+    r = deliver_send_report(c, d, orders);
+    if (r == 0 && receipt)
+        return deliver_send_receipt(c, d, receipt, last);
+    cJSON_Delete(receipt);
+    return r;
+}
+
+static void deliver_connect(struct channel *c, struct deliver_connection *d) {
+    if (d->client && d->generation == identity_generation(c->identity))
+        return;
+    d->client = https_free(d->client);
+    free(d->reported);
+    d->reported = NULL;
+    d->failures = 0;
+    if (identity_client(c->identity, &d->client, &d->generation) < 0)
+        log_warning("cannot connect to the management server: %s", err_text());
+}
+
+void *deliver_run(void *channel) {
+    struct channel *c = channel;
+    struct deliver_connection d = {0};
+    while (!atomic_load(&c->stopping)) {
+        deliver_connect(c, &d);
+        int r = d.client ? deliver_once(c, &d) : 0;
+        d.failures = r < 0 ? d.failures + 1 : 0;
+        if (r < 0)
+            log_debug("delivery: %s, trying again", err_text());
+        deliver_pause(c, r < 0, channel_backoff(d.failures));
+    }
+    d.client = https_free(d.client);
+    free(d.reported);
+    return NULL;
+}

@@ -1,0 +1,60 @@
+#include "agent/state/outbox.h"
+#include "platform/base/err.h"
+#include "platform/base/json.h"
+#include "platform/base/log.h"
+
+#define OUTBOX_ORDERS_MAX 64
+
+int outbox_init(struct outbox *o) {
+    *o = (struct outbox){.lock = PTHREAD_MUTEX_INITIALIZER, .notify = -1, .orders = cJSON_CreateArray()};
+    return o->orders ? 0 : err_set(ERR_SYSTEM, "out of memory");
+}
+
+static void outbox_tell(const struct outbox *o) {
+    if (o->notify >= 0)
+        (void)!write(o->notify, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+void outbox_order(struct outbox *o, const char *id, const char *state, const char *text) {
+    cleanup(cJSON) cJSON *item = cJSON_CreateObject();
+    if (json_add_str(item, "id", id) < 0 || json_add_str(item, "state", state) < 0 ||
+        json_add_str(item, "text", text) < 0) {
+        log_warning("cannot tell the server about an order: %s, ignoring", err_text());
+        return;
+    }
+    (void)pthread_mutex_lock(&o->lock);
+    if (cJSON_GetArraySize(o->orders) < OUTBOX_ORDERS_MAX && cJSON_AddItemToArray(o->orders, item))
+        (void)steal(item);
+    (void)pthread_mutex_unlock(&o->lock);
+    outbox_tell(o);
+}
+
+void outbox_receipt(struct outbox *o, cJSON *receipt, bool last) {
+    (void)pthread_mutex_lock(&o->lock);
+    cJSON_Delete(o->receipt);
+    o->receipt = receipt;
+    o->receipt_last = last;
+    (void)pthread_mutex_unlock(&o->lock);
+    outbox_tell(o);
+}
+
+int outbox_take(struct outbox *o, cJSON **ret_orders, cJSON **ret_receipt, bool *ret_last) {
+    cJSON *fresh = cJSON_CreateArray();
+    if (!fresh)
+        return err_set(ERR_SYSTEM, "out of memory");
+    (void)pthread_mutex_lock(&o->lock);
+    *ret_orders = o->orders;
+    o->orders = fresh;
+    *ret_receipt = o->receipt ? cJSON_Duplicate(o->receipt, true) : NULL;
+    *ret_last = o->receipt_last;
+    (void)pthread_mutex_unlock(&o->lock);
+    return 0;
+}
+
+void outbox_return(struct outbox *o, cJSON *orders) {
+    (void)pthread_mutex_lock(&o->lock);
+    while (orders->child && cJSON_GetArraySize(o->orders) < OUTBOX_ORDERS_MAX)
+        (void)cJSON_AddItemToArray(o->orders, cJSON_DetachItemFromArray(orders, 0));
+    (void)pthread_mutex_unlock(&o->lock);
+    cJSON_Delete(orders);
+}
