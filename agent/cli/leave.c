@@ -7,10 +7,11 @@
 #include <strings.h>
 #include <unistd.h>
 
+/* Asked only where there is somebody to answer: a script that calls this knows what it wants. */
 static int leave_confirm(void) {
     char answer[16] = "";
     if (!isatty(STDIN_FILENO))
-        return err_set(ERR_USAGE, "leave: there is no terminal to ask whether you are sure; use --yes");
+        return 0;
     (void)printf(
         "This removes your organization's mail and account from this device. The mail on the server stays.\n"
         "Changes that have not been sent to the server yet are lost. Leave? [y/N] ");
@@ -45,6 +46,7 @@ static int leave_run(int argc, char **argv, bool json) {
 const struct cli_verb cli_leave = {
     .name = "leave",
     .arguments = "[--yes]",
-    .summary = "Take your organization's mail off this device yourself. --yes does not ask.",
+    .summary = "Take your organization's mail off this device yourself. --yes, or a standard input that is "
+               "no terminal: does not ask.",
     .run = leave_run,
 };

@@ -20,6 +20,7 @@ struct board_view {
     char profile_id[65];
     int64_t profile_version;  /* 0: none */
     int64_t check_in_seconds; /* of the profile; 0: none */
+    bool state_taken;         /* the server's state was taken in at least once since the enrollment */
     int64_t problem_version;  /* of a profile that was refused */
     char problem[BOARD_TEXT]; /* why; empty: none was */
     char clients[512];        /* the profile's clients, each followed by a space */

@@ -1,0 +1,90 @@
+/*
+ * The agent: all that the worker thread owns, and what it can do. Every function here is called by the worker
+ * alone (agent_init() before it starts). One file per duty: join.c (enrollment and password), take.c (the
+ * server's state document), apply.c (the plan's steps), erase.c (wipe and leave), agent.c (start, and what is
+ * shared).
+ *
+ * After a crash agent_load() finds the state again from the device record, the stored profile, the wipe
+ * journal, the receipt, the keyring and an open vault; whatever was under way goes on.
+ */
+#ifndef SATCHEL_RECONCILE_AGENT_H
+#define SATCHEL_RECONCILE_AGENT_H
+
+#include "agent/reconcile/child.h"
+#include "agent/state/board.h"
+#include "agent/state/device.h"
+#include "agent/state/identity.h"
+#include "agent/state/outbox.h"
+#include "agent/vault/vault.h"
+#include "platform/keyring/keyring.h"
+#include "platform/linux/paths.h"
+#include "server-api/contract/order.h"
+#include "server-api/contract/trust.h"
+
+struct agent {
+    const struct paths *paths; /* borrowed, as the next four */
+    struct board *board;
+    struct identity *identity;
+    struct outbox *outbox;
+    struct child *child;
+    int state_dir;
+    int cancel; /* eventfd: readable while a job that waits for the network should give way */
+    struct keyring keyring;
+    struct vault vault;
+    struct device device;
+    struct trust trust; /* opened from device.trust; empty while unenrolled */
+    cJSON *profile;     /* owned: the one in force, or NULL */
+    bool credential;    /* one is in the keyring */
+    bool loaded;        /* keyring items were read since start or enrollment */
+    bool mail_current;  /* the child has the profile and credential in force */
+    int64_t mail_after; /* clock_boot_ms() before which the child is not started again */
+    unsigned mail_failures;
+    int64_t retry_at; /* clock_boot_ms(); INT64_MAX: nothing to try again */
+    unsigned failures;
+};
+
+/* agent.c */
+int agent_init(struct agent *a);
+void agent_finish(struct agent *a);
+
+/* Takes up what the last run left. A damaged record is ERR_INVALID: the agent must not go on, nor guess. */
+int agent_load(struct agent *a);
+
+/* Does what is to be done now: secrets from the keyring, an unfinished wipe, the plan. Sets retry_at. */
+void agent_reconcile(struct agent *a);
+
+/* Puts device, profile, vault and keyring on the board. */
+void agent_show(struct agent *a);
+
+/* Opens the trust document with the root key of the record. */
+int agent_open_trust(struct agent *a);
+
+/* ERR_KEYRING with what to do, unless the keyring is there and unlocked. */
+int agent_need_keyring(struct agent *a);
+
+/* join.c */
+int agent_enroll(struct agent *a, const char *link);
+int agent_credential(struct agent *a, const char *password);
+
+/* take.c */
+void agent_take(struct agent *a, const cJSON *document);
+
+/* apply.c */
+/* 0: reality is as wished. 1: the mail child is to be started again, but not before mail_after. */
+int agent_apply(struct agent *a);
+
+/* The account as the mail child wants it, without the password. The caller's; NULL with err_text(). */
+cJSON *agent_account(const struct agent *a);
+
+/* erase.c */
+/* Begins the wipe that a verified order demands, and goes as far as it can. */
+void agent_wipe(struct agent *a, const struct order *order, const cJSON *jws, const cJSON *payload);
+int agent_leave(struct agent *a);
+
+/* Goes on with a wipe or with the receipt after it, if there is one. 0: nothing is left to do. */
+int agent_erase(struct agent *a);
+
+/* The server has the receipt: the device key goes, and the device is unenrolled. */
+int agent_forget(struct agent *a);
+
+#endif
