@@ -128,8 +128,11 @@ int vault_remove(struct vault *v, struct file_removed *count) {
     /* What a program wrote here while nothing was mounted is a copy of company mail too. */
     anything = is_there(v->mount) || anything;
     int s = file_remove_tree(AT_FDCWD, v->mount, count);
-    if (r < 0 || s < 0)
-        return r < 0 ? r : s;
+    /* Not the text of that failure: the files there have the names of the mail. */
+    if (r == 0 && s < 0)
+        r = err_set(s, "not everything in %s can be removed", v->mount);
+    if (r < 0)
+        return r;
     return anything ? 0 : VAULT_NOTHING;
 }
 
