@@ -26,6 +26,7 @@ int agent_init(struct agent *a) {
 void agent_finish(struct agent *a) {
     child_stop(a->child);
     cJSON_Delete(a->profile);
+    cJSON_Delete(a->begin);
     trust_finish(&a->trust);
     device_finish(&a->device);
     vault_finish(&a->vault);

@@ -39,6 +39,8 @@ struct agent {
     bool mail_current;  /* the child has the profile and credential in force */
     int64_t mail_after; /* clock_boot_ms() before which the child is not started again */
     unsigned mail_failures;
+    cJSON *begin;     /* owned: cause of a wipe whose journal is still to be written, or NULL */
+    bool receipt_out; /* the final receipt is in the outbox */
     int64_t retry_at; /* clock_boot_ms(); INT64_MAX: nothing to try again */
     unsigned failures;
 };
