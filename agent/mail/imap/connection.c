@@ -1,0 +1,265 @@
+#include "agent/mail/imap/connection.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/clock.h"
+#include "platform/base/err.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct imap_connection {
+    CURLM *multi;
+    CURL *easy;
+    curl_socket_t socket;
+    int cancel;
+    char detail[CURL_ERROR_SIZE]; /* libcurl's words for what failed */
+    char said[160];               /* the last line of the server during the login */
+};
+
+static void clearing_free(void *p) {
+    if (p)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+static void *clearing_realloc(void *p, size_t n) {
+    void *grown = malloc(n);
+    if (grown && p) {
+        size_t old = malloc_usable_size(p);
+        memcpy(grown, p, old < n ? old : n);
+        clearing_free(p);
+    }
+    return grown;
+}
+
+int imap_connection_setup(void) {
+    if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, clearing_free, clearing_realloc, strdup, calloc) !=
+        CURLE_OK)
+        return err_set(ERR_SYSTEM, "cannot set up libcurl");
+    return 0;
+}
+
+void imap_connection_close(struct imap_connection *c) {
+    if (!c)
+        return;
+    if (c->easy && c->multi)
+        (void)curl_multi_remove_handle(c->multi, c->easy);
+    curl_easy_cleanup(c->easy);
+    if (c->multi)
+        (void)curl_multi_cleanup(c->multi);
+    free(c);
+}
+
+static void connection_cleanup(struct imap_connection **c) {
+    imap_connection_close(*c);
+}
+
+static size_t discard_body(char *data, size_t size, size_t n, void *ctx) {
+    (void)data;
+    (void)ctx;
+    return size * n;
+}
+
+/* Keeps the server's last line, to tell a refused password from a server that is busy. */
+static size_t keep_line(char *data, size_t size, size_t n, void *ctx) {
+    struct imap_connection *c = ctx;
+    (void)snprintf(c->said, sizeof c->said, "%.*s", (int)(size * n < 150 ? size * n : 150), data);
+    return size * n;
+}
+
+static int connection_url(const struct imap_endpoint *e, char **ret) {
+    CURLU *url = curl_url();
+    char port[8], host[300];
+    (void)snprintf(port, sizeof port, "%u", e->port);
+    (void)snprintf(host, sizeof host, strchr(e->host, ':') ? "[%s]" : "%s", e->host);
+    bool good = url && strlen(e->host) < 256 &&
+                curl_url_set(url, CURLUPART_SCHEME, e->starttls ? "imap" : "imaps", 0) == CURLUE_OK &&
+                curl_url_set(url, CURLUPART_HOST, host, 0) == CURLUE_OK &&
+                curl_url_set(url, CURLUPART_PORT, port, 0) == CURLUE_OK &&
+                curl_url_set(url, CURLUPART_PATH, "/", 0) == CURLUE_OK;
+    good = good && curl_url_get(url, CURLUPART_URL, ret, 0) == CURLUE_OK;
+    curl_url_cleanup(url);
+    return good ? 0 : err_set(ERR_INVALID, "\"%.100s\" is not a usable host name", e->host);
+}
+
+static int connection_options(struct imap_connection *c, const struct imap_endpoint *e, const char *url,
+                              int64_t deadline) {
+    CURL *h = c->easy;
+    struct curl_blob ca = {
+        .data = (char *)(uintptr_t)e->ca, .len = e->ca ? strlen(e->ca) : 0, .flags = CURL_BLOB_COPY};
+    bool good = !curl_easy_setopt(h, CURLOPT_URL, url) && !curl_easy_setopt(h, CURLOPT_CONNECT_ONLY, 1L) &&
+                !curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "imap,imaps") &&
+                !curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L) && !curl_easy_setopt(h, CURLOPT_QUICK_EXIT, 1L) &&
+                !curl_easy_setopt(h, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL) &&
+                !curl_easy_setopt(h, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+                !curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 1L) &&
+                !curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 2L) &&
+                !curl_easy_setopt(h, CURLOPT_USERNAME, e->login) &&
+                !curl_easy_setopt(h, CURLOPT_PASSWORD, e->password) &&
+                !curl_easy_setopt(h, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN") &&
+                !curl_easy_setopt(h, CURLOPT_SASL_IR, 1L) &&
+                !curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L) &&
+                !curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)clock_left(deadline) + 1) &&
+                !curl_easy_setopt(h, CURLOPT_ERRORBUFFER, c->detail) &&
+                !curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, discard_body) &&
+                !curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, keep_line) &&
+                !curl_easy_setopt(h, CURLOPT_HEADERDATA, c);
+    /* Without this, the system's directory of authorities would count beside the profile's own. */
+    if (good && e->ca)
+        good = !curl_easy_setopt(h, CURLOPT_CAINFO_BLOB, &ca) && !curl_easy_setopt(h, CURLOPT_CAPATH, NULL);
+    return good ? 0 : err_set(ERR_SYSTEM, "cannot set up the connection");
+}
+
+/* libcurl gives one code for a handshake that failed and for a peer that hung up during it. */
+static bool handshake_broke(const struct imap_connection *c) {
+    return strstr(c->detail, "SSL_ERROR_SYSCALL") || strstr(c->detail, "Connection reset");
+}
+
+static bool server_is_busy(const struct imap_connection *c) {
+    return strstr(c->said, "[UNAVAILABLE]") || strstr(c->said, "[INUSE]") || strstr(c->said, "[LIMIT]");
+}
+
+static int connection_error(const struct imap_connection *c, CURLcode code, const struct imap_endpoint *e) {
+    const char *why = *c->detail ? c->detail : curl_easy_strerror(code);
+    switch (code) {
+    case CURLE_LOGIN_DENIED:
+    case CURLE_AUTH_ERROR:
+        if (server_is_busy(c))
+            return err_set(ERR_UNREACHABLE, "the mail server %s is not available at the moment", e->host);
+        return err_set(ERR_AUTH, "the mail server %s refused the login name or the password", e->host);
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return err_set(ERR_TLS, "the certificate of the mail server %s is not trusted: %s", e->host, why);
+    case CURLE_SSL_CONNECT_ERROR:
+        if (handshake_broke(c))
+            return err_set(ERR_UNREACHABLE, "the mail server %s hung up: %s", e->host, why);
+        __attribute__((fallthrough));
+    case CURLE_USE_SSL_FAILED:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_ENGINE_INITFAILED:
+        return err_set(ERR_TLS, "no secure connection to the mail server %s: %s", e->host, why);
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_BAD_CONTENT_ENCODING:
+        return err_set(ERR_PROTOCOL, "what answers at %s port %u is no IMAP server: %s", e->host, e->port,
+                       why);
+    case CURLE_OUT_OF_MEMORY:
+        return err_set(ERR_SYSTEM, "out of memory");
+    case CURLE_OPERATION_TIMEDOUT:
+        return err_set(ERR_TIMEOUT, "the mail server %s did not answer in time", e->host);
+    default:
+        return err_set(ERR_UNREACHABLE, "the mail server %s cannot be reached: %s", e->host, why);
+    }
+}
+
+/* Runs the connection's set-up; the multi interface lets the cancel descriptor end it. */
+static int connection_perform(struct imap_connection *c, const struct imap_endpoint *e, int64_t deadline) {
+    for (;;) {
+        int running = 0, left = 0, ready = 0;
+        if (curl_multi_perform(c->multi, &running) != CURLM_OK)
+            return err_set(ERR_SYSTEM, "cannot run the connection");
+        CURLMsg *message = curl_multi_info_read(c->multi, &left);
+        if (message && message->msg == CURLMSG_DONE)
+            return message->data.result == CURLE_OK ? 0 : connection_error(c, message->data.result, e);
+        if (clock_left(deadline) == 0)
+            return err_set(ERR_TIMEOUT, "the mail server %s did not answer in time", e->host);
+        struct curl_waitfd extra = {.fd = c->cancel, .events = CURL_WAIT_POLLIN};
+        if (curl_multi_poll(c->multi, &extra, c->cancel >= 0 ? 1 : 0, clock_left(deadline), &ready) !=
+            CURLM_OK)
+            return err_set(ERR_SYSTEM, "cannot wait for the connection");
+        if (extra.revents)
+            return err_set(ERR_CANCELED, "canceled");
+    }
+}
+
+int imap_connection_open(const struct imap_endpoint *endpoint, int cancel, int64_t deadline,
+                         struct imap_connection **ret) {
+    cleanup(connection) struct imap_connection *c = calloc(1, sizeof *c);
+    if (!c)
+        return err_set(ERR_SYSTEM, "out of memory");
+    c->cancel = cancel;
+    c->multi = curl_multi_init();
+    c->easy = curl_easy_init();
+    if (!c->multi || !c->easy)
+        return err_set(ERR_SYSTEM, "out of memory");
+    char *url = NULL;
+    int r = connection_url(endpoint, &url);
+    if (r == 0)
+        r = connection_options(c, endpoint, url, deadline);
+    curl_free(url);
+    if (r < 0)
+        return r;
+    if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK)
+        return err_set(ERR_SYSTEM, "cannot set up the connection");
+    r = connection_perform(c, endpoint, deadline);
+    if (r < 0)
+        return r;
+    if (curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &c->socket) != CURLE_OK ||
+        c->socket == CURL_SOCKET_BAD)
+        return err_set(ERR_UNREACHABLE, "the mail server %s hung up", endpoint->host);
+    *ret = steal(c);
+    return 0;
+}
+
+/* Waits for the socket. IMAP_WATCH when only the watched descriptor is ready. */
+static int connection_wait(struct imap_connection *c, short events, int watch, int64_t deadline) {
+    struct pollfd p[3] = {{.fd = c->socket, .events = events},
+                          {.fd = c->cancel, .events = POLLIN}, /* poll ignores negative descriptors */
+                          {.fd = watch, .events = POLLIN}};
+    int n = poll(p, 3, clock_left(deadline));
+    if (n < 0 && errno != EINTR)
+        return err_errno("cannot wait for the mail server");
+    if (n > 0 && p[1].revents)
+        return err_set(ERR_CANCELED, "canceled");
+    if (n > 0 && p[0].revents)
+        return 0;
+    if (n > 0 && p[2].revents)
+        return IMAP_WATCH;
+    return clock_left(deadline) == 0 ? err_set(ERR_TIMEOUT, "the mail server did not answer in time") : 0;
+}
+
+int imap_connection_send(struct imap_connection *c, const char *data, size_t n, int64_t deadline) {
+    for (size_t sent = 0; sent < n;) {
+        size_t now = 0;
+        CURLcode code = curl_easy_send(c->easy, data + sent, n - sent, &now);
+        if (code == CURLE_OK) {
+            sent += now;
+            continue;
+        }
+        if (code != CURLE_AGAIN)
+            return err_set(ERR_UNREACHABLE, "the connection to the mail server broke: %s",
+                           curl_easy_strerror(code));
+        int r = connection_wait(c, POLLIN | POLLOUT, -1, deadline);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int imap_connection_recv(struct imap_connection *c, int watch, int64_t deadline, char *data, size_t max,
+                         size_t *ret_n) {
+    for (;;) {
+        size_t n = 0;
+        CURLcode code = curl_easy_recv(c->easy, data, max, &n);
+        if (code == CURLE_OK && n > 0) {
+            *ret_n = n;
+            return 0;
+        }
+        if (code == CURLE_OK)
+            return err_set(ERR_UNREACHABLE, "the mail server hung up");
+        if (code != CURLE_AGAIN)
+            return err_set(ERR_UNREACHABLE, "the connection to the mail server broke: %s",
+                           curl_easy_strerror(code));
+        int r = connection_wait(c, POLLIN, watch, deadline);
+        if (r != 0)
+            return r;
+    }
+}

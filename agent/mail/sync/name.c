@@ -1,0 +1,141 @@
+#include "agent/mail/sync/name.h"
+#include "agent/mail/imap/mutf7.h"
+#include "agent/mail/imap/session.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char letters[] = "DFRST"; /* in the order of imap_flag */
+
+bool name_is_inbox(const char *mailbox, size_t n) {
+    return n == 5 && strncasecmp(mailbox, "INBOX", 5) == 0;
+}
+
+static bool is_reserved(const char *text, size_t n) {
+    return n == 3 &&
+           (memcmp(text, "cur", 3) == 0 || memcmp(text, "new", 3) == 0 || memcmp(text, "tmp", 3) == 0);
+}
+
+static int name_component(const char *text, size_t n, struct buf *ret) {
+    size_t start = ret->len;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool first = i == 0 && (c == '.' || is_reserved(text, n));
+        int r = c < 0x20 || c == 0x7f || c == '%' || c == '/' || first ? buf_printf(ret, "%%%02X", c)
+                                                                       : buf_add(ret, &text[i], 1);
+        if (r < 0)
+            return r;
+    }
+    if (ret->len - start > NAME_COMPONENT_MAX)
+        return err_set(ERR_TOO_LARGE, "a mailbox name is too long");
+    return 0;
+}
+
+static int name_components(const char *mailbox, size_t n, char delimiter, struct buf *ret) {
+    int depth = 0;
+    for (size_t at = 0;;) {
+        const char *end = delimiter ? memchr(mailbox + at, delimiter, n - at) : NULL;
+        size_t len = end ? (size_t)(end - mailbox) - at : n - at;
+        cleanup(buf) struct buf text = {0};
+        int r = mutf7_decode(mailbox + at, len, &text);
+        if (r == 0 && text.len == 0)
+            r = err_set(ERR_INVALID, "a mailbox name has an empty part");
+        if (r == 0 && memchr(text.data, '\0', text.len))
+            r = err_set(ERR_INVALID, "a mailbox name holds a NUL");
+        if (r == 0 && ++depth > NAME_DEPTH_MAX)
+            r = err_set(ERR_TOO_LARGE, "a mailbox is nested deeper than %d", NAME_DEPTH_MAX);
+        if (r == 0 && at > 0)
+            r = buf_add(ret, "/", 1);
+        if (r == 0)
+            r = name_component(text.data, text.len, ret);
+        if (r < 0 || !end)
+            return r;
+        at += len + 1;
+    }
+}
+
+int name_folder(const char *mailbox, size_t n, char delimiter, struct buf *ret) {
+    if (n == 0)
+        return err_set(ERR_INVALID, "a mailbox without a name");
+    if (n > NAME_MAILBOX_MAX)
+        return err_set(ERR_TOO_LARGE, "a mailbox name is too long");
+    if (name_is_inbox(mailbox, n))
+        return buf_add_str(ret, "INBOX");
+    size_t before = ret->len;
+    int r = name_components(mailbox, n, delimiter, ret);
+    if (r == 0 && ret->len - before > NAME_PATH_MAX)
+        r = err_set(ERR_TOO_LARGE, "a mailbox name is too long");
+    if (r < 0 && ret->len > before) {
+        ret->len = before;
+        ret->data[before] = '\0';
+    }
+    return r;
+}
+
+uint32_t name_hash(const char *mailbox, size_t n) {
+    uint32_t hash = 2166136261U; /* FNV-1a */
+    if (name_is_inbox(mailbox, n))
+        mailbox = "INBOX";
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ (unsigned char)mailbox[i]) * 16777619U;
+    return hash;
+}
+
+size_t name_message(const struct name_message *m, char out[NAME_MESSAGE_SIZE]) {
+    int n = snprintf(out, NAME_MESSAGE_SIZE, "%lld.%08x_%u_%u.satchel,U=%u", (long long)m->seconds, m->hash,
+                     m->uidvalidity, m->uid, m->uid);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+bool name_parse(const char *file, struct name_message *ret, const char **ret_suffix) {
+    struct name_message m = {0};
+    char again[NAME_MESSAGE_SIZE], *end = NULL;
+    m.seconds = strtoll(file, &end, 10);
+    if (m.seconds < 0 || *end != '.')
+        return false;
+    unsigned long long value = strtoull(end + 1, &end, 16);
+    m.hash = (uint32_t)value;
+    if (*end != '_')
+        return false;
+    m.uidvalidity = (uint32_t)strtoull(end + 1, &end, 10);
+    if (*end != '_')
+        return false;
+    m.uid = (uint32_t)strtoull(end + 1, &end, 10);
+    size_t n = name_message(&m, again); /* the numbers above were read leniently; this is the check */
+    if (strncmp(file, again, n) != 0 || (file[n] != '\0' && file[n] != ':'))
+        return false;
+    *ret = m;
+    *ret_suffix = file + n;
+    return true;
+}
+
+unsigned name_flags(const char *suffix) {
+    unsigned flags = 0;
+    if (strncmp(suffix, ":2,", 3) != 0)
+        return 0;
+    for (const char *c = suffix + 3; *c; c++) {
+        const char *at = strchr(letters, *c);
+        if (at)
+            flags |= 1U << (at - letters);
+    }
+    return flags;
+}
+
+void name_suffix(const char *old, unsigned flags, char out[NAME_SUFFIX_MAX]) {
+    bool set[128] = {false};
+    if (strncmp(old, ":2,", 3) == 0)
+        for (const char *c = old + 3; *c; c++)
+            if (*c > ' ' && *c < 0x7f && *c != '/' && !strchr(letters, *c))
+                set[(unsigned char)*c] = true;
+    for (size_t i = 0; letters[i]; i++)
+        set[(unsigned char)letters[i]] = flags & (1U << i);
+    size_t n = (size_t)snprintf(out, NAME_SUFFIX_MAX, ":2,");
+    for (int c = 0; c < 128 && n < NAME_SUFFIX_MAX - 1; c++)
+        if (set[c])
+            out[n++] = (char)c;
+    out[n] = '\0';
+}
