@@ -1,0 +1,147 @@
+/* The records in the state directory: what survives damage, and what is never guessed. */
+#include "agent/state/activity.h"
+#include "agent/state/board.h"
+#include "agent/state/device.h"
+#include "agent/state/outbox.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/err.h"
+#include "platform/base/file.h"
+#include "platform/base/json.h"
+#include "tests/unit/cm.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+static char scratch[64];
+static int dir = -1;
+
+static int setup(void **state) {
+    (void)state;
+    (void)snprintf(scratch, sizeof scratch, "/tmp/satchel-test-XXXXXX");
+    if (!mkdtemp(scratch))
+        return -1;
+    dir = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 ? -1 : 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    (void)close(dir);
+    return file_remove_tree(AT_FDCWD, scratch, NULL);
+}
+
+static void device_round_trip(void **state) {
+    (void)state;
+    cleanup(device) struct device none = {0}, back = {0};
+    assert_int_equal(device_load(dir, &none), 0);
+    assert_int_equal(none.state, DEVICE_UNENROLLED);
+    struct device d = {.state = DEVICE_WIPING,
+                       .server = "https://localhost:1",
+                       .id = "dev",
+                       .organization = "Acme",
+                       .login = "a",
+                       .address = "a@b",
+                       .name = "A",
+                       .fingerprint = "f",
+                       .root_pem = strdup("pem"),
+                       .trust = cJSON_CreateObject(),
+                       .last_sequence = 7,
+                       .acknowledged = true};
+    assert_int_equal(device_save(dir, &d), 0);
+    device_finish(&d);
+    assert_int_equal(device_load(dir, &back), 0);
+    assert_int_equal(back.state, DEVICE_WIPING);
+    assert_string_equal(back.root_pem, "pem");
+    assert_int_equal(back.last_sequence, 7);
+    assert_true(back.acknowledged);
+    assert_int_equal(device_remove(dir), 0);
+    assert_int_equal(device_remove(dir), 0);
+}
+
+static void device_damage_is_an_error(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "", "{", "{}", "[]", "{\"state\":\"enrolled\"}", "{\"state\":\"unenrolled\"}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cleanup(device) struct device d = {0};
+        assert_int_equal(file_write_atomic(dir, "device.json", bad[i], strlen(bad[i]), 0600), 0);
+        assert_int_equal(device_load(dir, &d), ERR_INVALID);
+    }
+    assert_int_equal(device_remove(dir), 0);
+}
+
+static void activity_survives_a_torn_line(void **state) {
+    (void)state;
+    cleanup(cJSON) cJSON *list = NULL;
+    activity_add(dir, "one", "first %d", 1);
+    cleanup(fd) int fd = openat(dir, "activity.jsonl", O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "{\"at\":\"to", 9), 9);
+    activity_add(dir, "two", "second");
+    assert_int_equal(activity_list(dir, 100, &list), 0);
+    assert_int_equal(cJSON_GetArraySize(list), 2);
+    assert_string_equal(json_str(cJSON_GetArrayItem(list, 0), "text"), "first 1");
+    assert_string_equal(json_str(cJSON_GetArrayItem(list, 1), "what"), "two");
+    cleanup(cJSON) cJSON *last = NULL;
+    assert_int_equal(activity_list(dir, 1, &last), 0);
+    assert_string_equal(json_str(last->child, "what"), "two");
+}
+
+static void board_has_the_documented_shape(void **state) {
+    (void)state;
+    struct board_view v = {
+        .state = DEVICE_ENROLLED, .profile_version = 7, .credential = true, .connected = true};
+    board_text(v.profile_id, "acme-mail");
+    board_text(v.clients, "thunderbird mutt ");
+    board_text(v.imap, "ok");
+    cleanup(cJSON) cJSON *json = board_json(&v);
+    assert_string_equal(json_str(json, "state"), "enrolled");
+    assert_int_equal(json_int(json_object(json, "profile"), "version", 0), 7);
+    assert_true(json_bool(json_object(json, "server"), "connected", false));
+    const cJSON *account = json_object(json, "account");
+    static const char *const numbers[] = {"folders", "messages", "pending"};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(json_int(account, numbers[i], -1), 0);
+    assert_string_equal(json_str(account, "imap"), "ok");
+    assert_non_null(json_object(json, "vault"));
+    assert_non_null(json_object(json, "keyring"));
+    assert_int_equal(cJSON_GetArraySize(json_array(json, "clients")), 2);
+}
+
+static void outbox_keeps_what_did_not_arrive(void **state) {
+    (void)state;
+    struct outbox o;
+    assert_int_equal(outbox_init(&o), 0);
+    outbox_order(&o, "x", "delivered", "");
+    outbox_receipt(&o, cJSON_CreateObject(), true);
+    cJSON *orders, *receipt;
+    bool last;
+    assert_int_equal(outbox_take(&o, &orders, &receipt, &last), 0);
+    assert_int_equal(cJSON_GetArraySize(orders), 1);
+    assert_true(last && receipt);
+    cJSON_Delete(receipt);
+    outbox_order(&o, "y", "refused", "why");
+    outbox_return(&o, orders);
+    assert_int_equal(outbox_take(&o, &orders, &receipt, &last), 0);
+    assert_int_equal(cJSON_GetArraySize(orders), 2);
+    assert_non_null(receipt);
+    cJSON_Delete(receipt);
+    cJSON_Delete(orders);
+    outbox_receipt(&o, NULL, false);
+    assert_int_equal(outbox_take(&o, &orders, &receipt, &last), 0);
+    assert_null(receipt);
+    assert_null(orders->child);
+    cJSON_Delete(orders);
+    cJSON_Delete(o.orders);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(device_round_trip),
+        cmocka_unit_test(device_damage_is_an_error),
+        cmocka_unit_test(activity_survives_a_torn_line),
+        cmocka_unit_test(board_has_the_documented_shape),
+        cmocka_unit_test(outbox_keeps_what_did_not_arrive),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
