@@ -140,7 +140,7 @@ int agent_apply(struct agent *a) {
     struct plan_facts facts;
     enum plan_step steps[PLAN_STEPS];
     apply_look(a, &facts);
-    size_t n = plan_make(&facts, steps);
+    size_t n = plan_reconcile(&facts, steps);
     for (size_t i = 0; i < n; i++) {
         log_debug("%s", plan_step_name(steps[i]));
         int r = apply_step(a, steps[i]);

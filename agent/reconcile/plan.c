@@ -9,7 +9,7 @@ const char *plan_step_name(enum plan_step step) {
     return names[step];
 }
 
-size_t plan_make(const struct plan_facts *facts, enum plan_step ret[PLAN_STEPS]) {
+size_t plan_reconcile(const struct plan_facts *facts, enum plan_step ret[PLAN_STEPS]) {
     size_t n = 0;
     bool vault = facts->managed && facts->profile;
     bool mail = vault && facts->credential;

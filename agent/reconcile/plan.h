@@ -31,6 +31,6 @@ enum plan_step {
 const char *plan_step_name(enum plan_step step);
 
 /* Writes at most PLAN_STEPS steps; returns their number, 0 when wish and reality agree. */
-size_t plan_make(const struct plan_facts *facts, enum plan_step ret[PLAN_STEPS]);
+size_t plan_reconcile(const struct plan_facts *facts, enum plan_step ret[PLAN_STEPS]);
 
 #endif

@@ -101,7 +101,7 @@ int vault_destroy_key(struct vault *v) {
 
 int vault_end_holders(struct vault *v, const struct holders_except *except, size_t *ended) {
     size_t n = 0;
-    int r = v->driver->end_holders(v, except, clock_boot_ms() + VAULT_DEADLINE_MS / 2, &n);
+    int r = v->driver->end_holders(v, except, clock_boot_ms() + VAULT_KILL_MS, &n);
     *ended += n;
     return r < 0 || n ? r : VAULT_NOTHING;
 }

@@ -28,7 +28,8 @@
 
 #define VAULT_KEY_SIZE 32 /* random bytes: 256 bits */
 #define VAULT_DEADLINE_MS 20000
-#define VAULT_NOTHING 1 /* there was nothing to do */
+#define VAULT_KILL_MS 2000 /* for killed programs to be gone */
+#define VAULT_NOTHING 1    /* there was nothing to do */
 
 struct vault {
     const struct vault_driver *driver;

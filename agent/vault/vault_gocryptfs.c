@@ -461,17 +461,21 @@ static int gocryptfs_close(struct vault *v) {
     return r < 0 ? r : end_servers(v, 5000, deadline, &ended);
 }
 
-/* One attempt: end who holds it, unmount. True when it is closed. */
-static bool try_close(struct vault *v, const struct holders_except *except, bool lazy, int64_t deadline) {
+/* One attempt: end who holds it, unmount. *ret_closed: whether it is closed now. Not 0 when a holder does not
+ * end, which is so while the server does not answer: the kernel waits for it. */
+static int try_close(struct vault *v, const struct holders_except *except, bool lazy, int64_t deadline,
+                     bool *ret_closed) {
     size_t ended = 0;
-    int64_t soon = clock_boot_ms() + 2000;
-    if (gocryptfs_end_holders(v, except, soon < deadline ? soon : deadline, &ended) < 0)
+    int64_t soon = clock_boot_ms() + VAULT_KILL_MS;
+    int r = gocryptfs_end_holders(v, except, soon < deadline ? soon : deadline, &ended);
+    if (r < 0)
         log_warning("a program that uses the vault does not end: %s", err_text());
-    soon = clock_boot_ms() + 3000;
+    soon = clock_boot_ms() + VAULT_KILL_MS;
     if (mounts_unmount(v->mount, lazy, soon < deadline ? soon : deadline) < 0)
         log_warning("cannot unmount the vault: %s", err_text());
     dev_t device;
-    return gocryptfs_is_open(v, &device) == 0;
+    *ret_closed = gocryptfs_is_open(v, &device) == 0;
+    return r;
 }
 
 static int gocryptfs_force_close(struct vault *v, const struct holders_except *except, int64_t deadline) {
@@ -482,13 +486,14 @@ static int gocryptfs_force_close(struct vault *v, const struct holders_except *e
     size_t ended = 0;
     bool closed = !open;
     for (int i = 0; i < 3 && !closed; i++)
-        closed = try_close(v, except, false, deadline);
+        if (try_close(v, except, false, deadline, &closed) < 0)
+            break;
     /* The server first, the lazy unmount last: while the mount can be seen, so can be who holds it. */
     int r = end_servers(v, 0, deadline, &ended);
     if (!closed)
-        closed = try_close(v, except, false, deadline);
+        (void)try_close(v, except, false, deadline, &closed);
     if (!closed) {
-        closed = try_close(v, except, true, deadline);
+        (void)try_close(v, except, true, deadline, &closed);
         int s = holders_kill(device, except, deadline, &ended);
         r = r < 0 ? r : s;
     }

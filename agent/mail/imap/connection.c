@@ -18,6 +18,7 @@ struct imap_connection {
     int cancel;
     char detail[CURL_ERROR_SIZE]; /* libcurl's words for what failed */
     char said[160];               /* the last line of the server during the login */
+    bool rubbish;                 /* it sent a line that is no IMAP */
 };
 
 static void clearing_free(void *p) {
@@ -64,10 +65,18 @@ static size_t discard_body(char *data, size_t size, size_t n, void *ctx) {
     return size * n;
 }
 
-/* Keeps the server's last line, to tell a refused password from a server that is busy. */
+/* Untagged, a continuation, or tagged as libcurl does ("A001 OK"). */
+static bool is_imap_line(const char *line) {
+    return strncmp(line, "* ", 2) == 0 || *line == '+' || (strspn(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 1 &&
+                                                            strspn(line + 1, "0123456789") == 3 && line[4] == ' ');
+}
+
+/* Keeps the server's last line, to tell a refused password from a server that is busy, and a server that hung up from
+ * one that does not speak IMAP. */
 static size_t keep_line(char *data, size_t size, size_t n, void *ctx) {
     struct imap_connection *c = ctx;
     (void)snprintf(c->said, sizeof c->said, "%.*s", (int)(size * n < 150 ? size * n : 150), data);
+    c->rubbish = c->rubbish || !is_imap_line(c->said);
     return size * n;
 }
 
@@ -125,6 +134,8 @@ static bool server_is_busy(const struct imap_connection *c) {
 
 static int connection_error(const struct imap_connection *c, CURLcode code, const struct imap_endpoint *e) {
     const char *why = *c->detail ? c->detail : curl_easy_strerror(code);
+    if (c->rubbish)
+        code = CURLE_WEIRD_SERVER_REPLY;
     switch (code) {
     case CURLE_LOGIN_DENIED:
     case CURLE_AUTH_ERROR:

@@ -95,6 +95,14 @@ static size_t orders_waiting(struct engine *e) {
     return n;
 }
 
+/* The same, but 0 when a configuration waits, which may have come before them. */
+static size_t orders_without_config(struct engine *e) {
+    (void)pthread_mutex_lock(&e->lock);
+    size_t n = e->next ? 0 : e->n_orders;
+    (void)pthread_mutex_unlock(&e->lock);
+    return n;
+}
+
 /* Answers the first `n` orders. */
 static void orders_answer(struct engine *e, size_t n, bool ok, const char *text) {
     int64_t ids[ORDERS_MAX];
@@ -343,6 +351,7 @@ static int64_t backoff_ms(unsigned failures, int code) {
 /* Says what is wrong and waits; an order to sync ends the wait. */
 static void engine_fail(struct engine *e, int code) {
     struct report *report = e->report;
+    size_t orders = orders_waiting(e); /* one that comes from now on is worth a new try */
     (void)snprintf(report->text, sizeof report->text, "%s", err_text());
     log_warning("mail: %s", err_name(code));
     if (code != ERR_SYSTEM) /* a full disk says nothing about the server */
@@ -350,7 +359,7 @@ static void engine_fail(struct engine *e, int code) {
     report->retry_ms = backoff_ms(e->failures++, code);
     int64_t deadline = clock_boot_ms() + report->retry_ms;
     report_flush(report);
-    orders_answer(e, ORDERS_MAX, false, report->text);
+    orders_answer(e, orders, false, report->text);
     if (code == ERR_SYSTEM || code == ERR_WRONG_STATE)
         engine_close(e);
     while (clock_left(deadline) > 0 && orders_waiting(e) == 0) {
@@ -388,7 +397,7 @@ static void *engine_main(void *ctx) {
     while (engine_take(e)) {
         if (!e->config) {
             (void)engine_wait(e, INT64_MAX);
-            orders_answer(e, ORDERS_MAX, false, "no mail account is set up");
+            orders_answer(e, orders_without_config(e), false, "no mail account is set up");
             continue;
         }
         int r = engine_session(e);
