@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* How long one call to the keyring may take in each round of all steps, and the pause before the round. */
-static const struct { int keyring_ms, pause_ms; } wipe_rounds[] = {{2000, 0}, {2000, 200}, {4000, 1000}};
+static const struct { int keyring_ms, pause_ms; } wipe_rounds[] = {{2000, 0}, {2000, 200}, {4000, 500}};
 
 static const char DONE[] = "done", FAILED[] = "failed", NOTHING[] = "nothing-to-do";
 
