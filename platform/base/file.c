@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 int file_read(int dir, const char *name, size_t max, struct buf *ret) {
     cleanup(fd) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -121,6 +122,27 @@ static int file_remove_leaf(int dir, const char *name, const struct stat *st, st
     return 0;
 }
 
+/* Opens a directory on `device` whose content is to go, and takes a write protection off it. */
+static int file_open_to_empty(int dir, const char *name, dev_t device, int *ret_fd) {
+    struct statx st;
+    char self[64];
+    cleanup(fd) int path = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (path < 0 || statx(path, "", AT_EMPTY_PATH, STATX_MODE, &st) < 0)
+        return err_errno("cannot open %s", name);
+    /* A bind mount of the same file system is told by its being the root of a mount. */
+    if (makedev(st.stx_dev_major, st.stx_dev_minor) != device || (st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+        return err_set(ERR_REFUSED, "%s lies on another file system and was left alone", name);
+    /* By descriptor, for the name could be another directory by now. */
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", path);
+    if ((st.stx_mode & S_IRWXU) != S_IRWXU)
+        (void)chmod(self, (st.stx_mode & 07777) | S_IRWXU);
+    int fd = openat(path, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno("cannot open %s", name);
+    *ret_fd = fd;
+    return 0;
+}
+
 /* One level: `level` bounds the recursion, not the tree; a tree of ours is never that deep. */
 static int file_remove_below(int dir, const char *name, dev_t device, int level, struct file_removed *count) {
     struct stat st;
@@ -130,16 +152,12 @@ static int file_remove_below(int dir, const char *name, dev_t device, int level,
         return file_remove_leaf(dir, name, &st, count);
     if (level > 128)
         return err_set(ERR_REFUSED, "%s is nested too deep", name);
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno("cannot open %s", name);
-    if (fstat(fd, &st) < 0 || st.st_dev != device) {
-        (void)close(fd);
-        return err_set(ERR_REFUSED, "%s lies on another file system and was left alone", name);
-    }
+    int fd = -1, r = file_open_to_empty(dir, name, device, &fd);
+    if (r < 0)
+        return r;
     DIR *stream = fdopendir(fd);
     if (!stream) {
-        int r = err_errno("cannot list %s", name);
+        r = err_errno("cannot list %s", name);
         (void)close(fd);
         return r;
     }
@@ -148,7 +166,7 @@ static int file_remove_below(int dir, const char *name, dev_t device, int level,
     while ((errno = 0, entry = readdir(stream))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        int r = file_remove_below(fd, entry->d_name, device, level + 1, count);
+        r = file_remove_below(fd, entry->d_name, device, level + 1, count);
         first = first ? first : r;
     }
     (void)closedir(stream);
