@@ -67,12 +67,13 @@ static size_t discard_body(char *data, size_t size, size_t n, void *ctx) {
 
 /* Untagged, a continuation, or tagged as libcurl does ("A001 OK"). */
 static bool is_imap_line(const char *line) {
-    return strncmp(line, "* ", 2) == 0 || *line == '+' || (strspn(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 1 &&
-                                                            strspn(line + 1, "0123456789") == 3 && line[4] == ' ');
+    return strncmp(line, "* ", 2) == 0 || *line == '+' ||
+           (strspn(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 1 && strspn(line + 1, "0123456789") == 3 &&
+            line[4] == ' ');
 }
 
-/* Keeps the server's last line, to tell a refused password from a server that is busy, and a server that hung up from
- * one that does not speak IMAP. */
+/* Keeps the server's last line, to tell a refused password from a server that is busy, and a server that hung
+ * up from one that does not speak IMAP. */
 static size_t keep_line(char *data, size_t size, size_t n, void *ctx) {
     struct imap_connection *c = ctx;
     (void)snprintf(c->said, sizeof c->said, "%.*s", (int)(size * n < 150 ? size * n : 150), data);

@@ -1,6 +1,7 @@
 #include "agent/mail/sync/folder.h"
 #include "agent/mail/imap/date.h"
 #include "agent/mail/imap/uidset.h"
+#include "agent/mail/sync/moved.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
@@ -315,6 +316,35 @@ static int pass_store(struct sync *s, struct sync_folder *f, struct pass *p) {
     return 0;
 }
 
+/* Takes out the actions that are not to be done; returns how many are left. */
+static size_t drop_done(struct plan_action **group, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (group[i]->uid != 0)
+            group[kept++] = group[i];
+    return kept;
+}
+
+/* Marks the removals that are moves as not to be done. */
+static int pass_hold_moves(struct sync *s, struct sync_folder *f, struct pass *p, struct plan_action **group,
+                           size_t n) {
+    cleanup(free) uint32_t *uids = calloc(n, sizeof *uids);
+    cleanup(free) bool *held = calloc(n, sizeof *held);
+    if (!uids || !held)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        uids[i] = group[i]->uid;
+    int r = moved_find(s, f, uids, n, held);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        if (!held[i])
+            continue;
+        group[i]->uid = 0;
+        folder_problem(p, f,
+                       "messages were moved here to another folder; on the server they stay where they are");
+    }
+    return r;
+}
+
 /* \Deleted, and UID EXPUNGE of exactly these where the server can. */
 static int pass_expunge(struct sync *s, struct sync_folder *f, struct pass *p) {
     cleanup(free) struct plan_action **group =
@@ -327,6 +357,9 @@ static int pass_expunge(struct sync *s, struct sync_folder *f, struct pass *p) {
         return p->plan.expunges && !group ? err_set(ERR_SYSTEM, "out of memory") : 0;
     int r = store_check(&s->store); /* never mistake a vault that is being closed for removed mail */
     if (r == 0)
+        r = pass_hold_moves(s, f, p, group, n);
+    n = drop_done(group, n);
+    if (r == 0 && n > 0)
         r = store_flags(s, f, p, group, n, "+", IMAP_DELETED);
     for (size_t i = 0; r == 0 && i < n && (s->imap->capabilities & IMAP_CAP_UIDPLUS);) {
         cleanup(buf) struct buf set = {0};

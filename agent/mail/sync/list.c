@@ -238,7 +238,7 @@ int folder_list_status(struct sync *s, struct sync_folder *f) {
 
 bool folder_list_needs_pass(const struct sync_folder *f) {
     const struct state_folder *then = &f->row, *now = &f->status;
-    return f->dirty || f->touched || now->modseq == 0 || then->modseq != now->modseq ||
+    return f->dirty || f->touched || f->pending > 0 || now->modseq == 0 || then->modseq != now->modseq ||
            then->uidnext != now->uidnext || then->uidvalidity != now->uidvalidity ||
            then->messages != now->messages;
 }

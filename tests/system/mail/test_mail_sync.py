@@ -1,0 +1,355 @@
+"""Both directions against a real server."""
+
+import os
+import random
+import shutil
+import stat
+
+import pytest
+
+from compare import assert_equal, local_side, selected, server_side
+from dovecot import FOLDERS, message
+from mailchild import files, until
+
+
+def letters(vault, uid, folder="INBOX"):
+    return local_side(vault, folder, bodies=False).get(uid, (None,))[0]
+
+
+def set_letters(vault, uid, value, folder="INBOX"):
+    """What a reader does: rename the file, in cur/."""
+    path = files(vault / "Mail" / folder)[uid]
+    path.rename(path.parent.parent / "cur" / (path.name.split(":2,")[0] + ":2," + value))
+
+
+def flags_on_server(server, uid, folder="INBOX"):
+    return server_side(server, folder, bodies=False).get(uid, (None,))[0]
+
+
+def test_first_sync(server, vault, start):
+    server.generate("anna", 2000)
+    server.start()
+    child = start(server)
+    answer = child.sync()
+    assert answer["ok"], answer
+    assert_equal(server, vault, FOLDERS)
+    status = [e for e in child.events if e["event"] == "status"][-1]
+    assert (status["imap"], status["push"], status["folders"], status["messages"]) == ("ok", "idle", 5, 2000)
+    assert status["pending"] == 0 and status["text"] == "" and status["last_sync"].endswith("Z")
+    progress = [e for e in child.events if e["event"] == "progress"]
+    assert progress[-1]["done"] == progress[-1]["total"] == 2000
+    for top, dirs, names in os.walk(vault / "Mail"):
+        assert all(stat.S_IMODE(os.stat(os.path.join(top, d)).st_mode) == 0o700 for d in dirs)
+        assert all(stat.S_IMODE(os.stat(os.path.join(top, n)).st_mode) == 0o600 for n in names)
+        assert os.path.basename(top) != "tmp" or not names
+    with selected(server) as imap:
+        date = imap.uid("FETCH", "1", "(INTERNALDATE)")[1][0]
+    assert int(files(vault / "Mail" / "INBOX")[1].stat().st_mtime) == int(server_time(date))
+    assert child.stop() == 0
+
+
+def server_time(response):
+    import calendar
+    import imaplib
+    import time
+    return calendar.timegm(time.gmtime(time.mktime(imaplib.Internaldate2tuple(response))))
+
+
+def test_starttls(server, vault, start):
+    server.generate("anna", 20)
+    server.start()
+    child = start(server, security="starttls", port=server.starttls_port)
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+
+
+def test_large_message_in_constant_memory(server, vault, start):
+    server.store("anna", "INBOX", [message(1, size=60_000_000)])
+    server.start()
+    child = start(server)
+    assert child.sync(60)["ok"]
+    assert_equal(server, vault, ["INBOX"])
+    with open("/proc/%d/status" % child.process.pid) as f:
+        peak = int(f.read().split("VmHWM:")[1].split()[0])
+    assert peak < 200_000 or "libasan" in open("/proc/%d/maps" % child.process.pid).read() and peak < 400_000
+
+
+@pytest.mark.parametrize("body", [b"", b"\r\n", b"no header at all", b"Subject: x\r\n\r\n" + bytes(range(1, 256)) * 3],
+                         ids=["empty", "line", "headless", "bytes"])
+def test_odd_messages(server, vault, start, body):
+    server.store("anna", "INBOX", [body])
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    assert_equal(server, vault, ["INBOX"])
+
+
+def test_new_mail_arrives_by_idle(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    before = set(files(vault / "Mail" / "INBOX"))
+    server.deliver("anna", "INBOX", b"Subject: fresh\r\n\r\nhello\r\n")
+    until(lambda: set(files(vault / "Mail" / "INBOX")) - before, 2, "new mail in the Maildir")
+    (uid,) = set(files(vault / "Mail" / "INBOX")) - before
+    path = files(vault / "Mail" / "INBOX")[uid]
+    assert path.parent.name == "new" and path.read_bytes() == b"Subject: fresh\r\n\r\nhello\r\n"
+    child.status(lambda e: e["messages"] == 51)
+
+
+def test_flags_go_up_within_a_second_and_come_down(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    for value in ("FS", "RS", "", "DFRST", "S"):
+        set_letters(vault, 2, value)
+        until(lambda: flags_on_server(server, 2) == value, 2, "%r on the server" % value)
+    with selected(server) as imap:
+        imap.uid("STORE", "3", "+FLAGS", "(\\Flagged \\Answered)")
+    until(lambda: "FR" in (letters(vault, 3) or ""), 2, "flags in the Maildir")
+    with selected(server) as imap:
+        imap.uid("STORE", "3", "-FLAGS", "(\\Flagged \\Answered)")
+    until(lambda: not {"F", "R"} & set(letters(vault, 3)), 2, "flags gone from the Maildir")
+    # in a folder that is not watched on the server, with the next pass; both sides at once merge flag by flag
+    set_letters(vault, 2, "F", "Sent")
+    with selected(server, "Sent") as imap:
+        imap.uid("STORE", "2", "+FLAGS", "(\\Answered)")
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+    assert letters(vault, 2, "Sent") == "FR"
+
+
+def test_letters_that_are_no_flags_stay(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    set_letters(vault, 2, "PSab")
+    until(lambda: flags_on_server(server, 2) == "S", 2, "the flag on the server")
+    with selected(server) as imap:
+        imap.uid("STORE", "2", "+FLAGS", "(\\Flagged)")
+    until(lambda: letters(vault, 2) == "FPSab", 2, "the flag in the Maildir")
+
+
+def test_removals_go_both_ways(server, vault, start):
+    server.generate("anna", 100)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    files(vault / "Mail" / "INBOX")[5].unlink()
+    until(lambda: 5 not in server_side(server, bodies=False), 3, "the removal on the server")
+    with selected(server) as imap:
+        imap.uid("STORE", "7", "+FLAGS", "(\\Deleted)")
+        imap.uid("EXPUNGE", "7")
+    until(lambda: 7 not in files(vault / "Mail" / "INBOX"), 3, "the removal in the Maildir")
+    with selected(server, "Sent") as imap:
+        imap.uid("STORE", "2:4", "+FLAGS", "(\\Deleted)")
+        imap.expunge()
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+    # a T is \\Deleted and no more
+    set_letters(vault, 9, "T")
+    until(lambda: flags_on_server(server, 9) == "T", 2, "the flag on the server")
+    assert 9 in server_side(server, bodies=False)
+
+
+def test_without_uidplus_a_removal_leaves_deleted(make_server, vault, start):
+    server = make_server(capability="IMAP4rev1 IDLE")
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    files(vault / "Mail" / "INBOX")[5].unlink()
+    until(lambda: "T" in (flags_on_server(server, 5) or ""), 3, "\\Deleted on the server")
+    assert child.sync()["ok"] and 5 not in files(vault / "Mail" / "INBOX")
+    with selected(server) as imap:  # somebody takes it back
+        imap.uid("STORE", "5", "-FLAGS", "(\\Deleted)")
+    for _ in range(2):
+        answer = child.sync()
+        assert answer["ok"], answer
+    assert_equal(server, vault, ["INBOX"])
+
+
+def test_without_idle_and_condstore(make_server, vault, start):
+    server = make_server(capability="IMAP4rev1 UIDPLUS")
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    assert child.events[-2]["push"] == "poll"
+    server.deliver("anna", "INBOX", b"Subject: polled\r\n\r\n")
+    set_letters(vault, 2, "F")
+    until(lambda: flags_on_server(server, 2) == "F", 2, "the flag on the server")
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+
+
+def test_changes_made_while_the_child_is_away(server, vault, start):
+    server.generate("anna", 100)
+    server.start()
+    first = start(server)
+    assert first.sync()["ok"]
+    first.kill()
+    set_letters(vault, 2, "FS")
+    files(vault / "Mail" / "INBOX")[3].unlink()
+    with selected(server) as imap:
+        imap.uid("STORE", "4", "+FLAGS", "(\\Answered)")
+        imap.uid("STORE", "6", "+FLAGS", "(\\Deleted)")
+        imap.uid("EXPUNGE", "6")
+    server.deliver("anna", "INBOX", b"Subject: meanwhile\r\n\r\n")
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert_equal(server, vault, FOLDERS)
+    assert 3 not in files(vault / "Mail" / "INBOX") and flags_on_server(server, 2) == "FS"
+
+
+def test_mass_removal_is_held_back(server, vault, start):
+    server.generate("anna", 200)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    for uid, path in files(vault / "Mail" / "INBOX").items():
+        if uid > 10:
+            path.unlink()
+    status = child.status(lambda e: e["text"] and e["pending"] == 30, 5)
+    assert "INBOX" in status["text"]
+    answer = child.sync()
+    assert not answer["ok"] and "removed" in answer["text"]
+    assert len(server_side(server, bodies=False)) == 40
+
+
+def test_a_folder_removed_with_its_directory_comes_back(server, vault, start):
+    server.generate("anna", 100)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    child.kill()
+    shutil.rmtree(vault / "Mail" / "Sent")
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert_equal(server, vault, FOLDERS)
+
+
+def test_files_of_readers_are_left_alone(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    mine = [vault / "Mail" / "INBOX" / "cur" / "1234.567_8.host:2,S", vault / "Mail" / "INBOX" / "new" / "note",
+            vault / "Mail" / "INBOX" / "tmp" / "half"]
+    for path in mine:
+        path.write_bytes(b"Subject: mine\n\n")
+    assert child.sync()["ok"]
+    child.kill()
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert all(path.read_bytes() == b"Subject: mine\n\n" for path in mine)
+    assert len(server_side(server, bodies=False)) == 10
+
+
+def test_a_message_moved_by_a_reader_is_not_lost(server, vault, start):
+    server.generate("anna", 100)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    inbox = files(vault / "Mail" / "INBOX")
+    inbox[4].rename(vault / "Mail" / "Sent" / "cur" / inbox[4].name)  # the file itself
+    (vault / "Mail" / "Sent" / "cur" / "77.copy.host:2,S").write_bytes(inbox[5].read_bytes())  # as mutt saves
+    inbox[5].unlink()
+    answer = child.sync()
+    assert not answer["ok"] and "moved" in answer["text"]
+    assert {4, 5} <= set(server_side(server, bodies=False))
+    (vault / "Mail" / "Sent" / "cur" / "77.copy.host:2,S").unlink()
+    assert not child.sync()["ok"]
+    assert 4 in server_side(server, bodies=False) and 5 not in server_side(server, bodies=False)
+
+
+def test_folders_come_and_go(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    server.deliver("anna", "Neu/Über & unter", b"Subject: x\r\n\r\n")
+    assert child.sync()["ok"]
+    assert_equal(server, vault, [*FOLDERS, "Neu/Über & unter"])
+    with server.client("anna") as imap:
+        assert imap.delete("Sent")[0] == "OK"
+    assert child.sync()["ok"]
+    assert not (vault / "Mail" / "Sent").exists()
+    assert_equal(server, vault, [f for f in FOLDERS if f != "Sent"])
+
+
+def test_uidvalidity_change_copies_the_folder_again(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    with server.client("anna") as imap:
+        imap.delete("Sent")
+    for n in range(3):
+        server.deliver("anna", "Sent", b"Subject: anew %d\r\n\r\n" % n)
+    child.kill()
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert_equal(server, vault, FOLDERS)
+    assert len(files(vault / "Mail" / "Sent")) == 3
+
+
+def test_keep_days(server, vault, start):
+    server.generate("anna", 10)
+    server.start()
+    with server.client("anna") as imap:
+        imap.append("INBOX", None, '"01-Jan-2020 10:00:00 +0000"', b"Subject: old\r\n\r\n")
+    child = start(server, keep_days=30)
+    for _ in range(2):
+        answer = child.sync()
+        assert answer["ok"], answer
+    assert len(files(vault / "Mail" / "INBOX")) == 2
+    assert len(server_side(server, bodies=False)) == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_of_the_first_sync(server, vault, start, seed):
+    rng = random.Random(seed)
+    server.generate("anna", 1000, seed=seed)
+    server.start()
+    for _ in range(4):
+        child = start(server)
+        done = rng.randint(1, 900)
+        try:
+            child.wait(lambda e: e["event"] == "progress" and e["done"] >= done or e["event"] == "status" and e["last_sync"], 20)
+            child.receive(rng.random() * 0.1)
+        finally:
+            child.kill()
+        for folder in FOLDERS:
+            if (vault / "Mail" / folder / "cur").exists():
+                files(vault / "Mail" / folder)  # nothing twice, at any moment
+    child = start(server)
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+    assert child.events[-2]["messages"] == 1000
+
+
+def test_damaged_state_is_made_again(server, vault, start):
+    server.generate("anna", 100)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"] and child.stop() == 0
+    (vault / "mail-state" / "sync.db").write_bytes(b"rubbish" * 1000)
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert_equal(server, vault, FOLDERS)
+
+
+def test_no_loop(server, vault, start):
+    """The child's own renames and files lead to no more traffic: the server's log has no further command."""
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    set_letters(vault, 2, "F")
+    until(lambda: flags_on_server(server, 2) == "F", 2, "the flag on the server")
+    assert child.sync()["ok"]
+    assert child.receive(1.5) is None
