@@ -1,0 +1,221 @@
+#include "server-api/server/domain/device.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/clock.h"
+#include "platform/base/err.h"
+#include "platform/base/json.h"
+#include "server-api/server/domain/audit.h"
+#include "server-api/server/domain/ordering.h"
+#include "server-api/server/domain/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define REPORT_ORDERS_MAX 64
+
+void device_view_finish(struct device_view *view) {
+    free(view->profile);
+    buf_finish(&view->orders);
+    *view = (struct device_view){0};
+}
+
+struct viewing {
+    const char *id;
+    int64_t trust_version;
+    struct device_view view;
+};
+
+static int viewing_order(const struct store_order *order, void *arg) {
+    struct device_view *view = arg;
+    int r = view->orders_count++ ? buf_add(&view->orders, ",", 1) : 0;
+    return r < 0 ? r : buf_add_str(&view->orders, order->jws);
+}
+
+static int viewing_body(struct store_tx *tx, void *arg) {
+    struct viewing *v = arg;
+    cleanup(store_device) struct store_device device = {0};
+    cleanup(store_profile) struct store_profile profile = {0};
+    int r = store_device_get(tx, v->id, &device);
+    if (r == 0)
+        r = store_order_each_open(tx, v->id, viewing_order, &v->view);
+    if (r == 0 && device.state == DEVICE_ENROLLED)
+        r = store_profile_get(tx, 0, &profile);
+    if (r < 0 && r != ERR_NOT_FOUND)
+        return r;
+    if (!device.id[0])
+        return r;
+    v->view.state = device.state;
+    v->view.profile = profile.jws;
+    profile.jws = NULL;
+    (void)snprintf(v->view.tag, sizeof v->view.tag, "%s.t%lld.p%lld.o%lld.%lld",
+                   device_state_name(device.state), (long long)v->trust_version, (long long)profile.version,
+                   (long long)device.order_sequence, (long long)v->view.orders_count);
+    return 0;
+}
+
+int device_view_read(struct store *s, const struct organization *o, const char *id, struct device_view *ret) {
+    struct viewing v = {.id = id, .trust_version = o->trust_version};
+    int r = store_read(s, viewing_body, &v);
+    if (r < 0) {
+        device_view_finish(&v.view);
+        return r;
+    }
+    *ret = v.view;
+    return 0;
+}
+
+/* What is kept of a report: pointer-like names of at most two levels. Members that are not named here are
+ * left out, so that what an admin sees was asked for. */
+struct report_member {
+    const char *object, *key;
+    int type; /* cJSON_String, cJSON_Number (whole), cJSON_True (either) */
+};
+
+static const struct report_member report_members[] = {
+    {"profile", "id", cJSON_String},
+    {"profile", "version", cJSON_Number},
+    {"profile_problem", "version", cJSON_Number},
+    {"profile_problem", "text", cJSON_String},
+    {"account", "imap", cJSON_String},
+    {"account", "text", cJSON_String},
+    {"account", "push", cJSON_String},
+    {"account", "folders", cJSON_Number},
+    {"account", "messages", cJSON_Number},
+    {"account", "pending", cJSON_Number},
+    {"account", "last_sync", cJSON_String},
+    {"vault", "driver", cJSON_String},
+    {"vault", "open", cJSON_True},
+    {"vault", "bytes", cJSON_Number},
+    {"keyring", "available", cJSON_True},
+    {"keyring", "locked", cJSON_True},
+};
+
+static int report_copy(const struct report_member *m, const cJSON *value, cJSON *into) {
+    if (!value || cJSON_IsNull(value))
+        return 0;
+    if (m->type == cJSON_String && cJSON_IsString(value)) {
+        char what[64];
+        (void)snprintf(what, sizeof what, "%s.%s", m->object, m->key);
+        int r = value->valuestring[0] ? text_check(what, value->valuestring, ORDER_TEXT_MAX) : 0;
+        return r < 0 ? r : json_add_str(into, m->key, value->valuestring);
+    }
+    if (m->type == cJSON_Number && cJSON_IsNumber(value))
+        return json_add_int(into, m->key, (int64_t)value->valuedouble);
+    if (m->type == cJSON_True && cJSON_IsBool(value))
+        return json_add_bool(into, m->key, cJSON_IsTrue(value));
+    return err_set(ERR_INVALID, "%s.%s: is of the wrong type", m->object, m->key);
+}
+
+/* The known members of a report. */
+static int report_normalize(const cJSON *report, cJSON **ret) {
+    cleanup(cJSON) cJSON *kept = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof report_members / sizeof *report_members; i++) {
+        const struct report_member *m = &report_members[i];
+        const cJSON *object = cJSON_GetObjectItemCaseSensitive(report, m->object);
+        if (!object || cJSON_IsNull(object))
+            continue;
+        if (!cJSON_IsObject(object))
+            return err_set(ERR_INVALID, "%s: must be an object or null", m->object);
+        cJSON *into = cJSON_GetObjectItemCaseSensitive(kept, m->object);
+        if (!into) {
+            into = cJSON_CreateObject();
+            if (json_add_item(kept, m->object, into) < 0)
+                return ERR_SYSTEM;
+        }
+        int r = report_copy(m, cJSON_GetObjectItemCaseSensitive(object, m->key), into);
+        if (r < 0)
+            return r;
+    }
+    *ret = steal(kept);
+    return 0;
+}
+
+struct reporting {
+    const char *id, *os, *agent_version;
+    const char *text; /* NULL: orders only */
+    const cJSON *orders;
+    bool changed;
+};
+
+static int reporting_body(struct store_tx *tx, void *arg) {
+    struct reporting *g = arg;
+    const cJSON *item;
+    int r =
+        g->text ? store_device_set_report(tx, g->id, g->os, g->agent_version, g->text, clock_real_ms()) : 0;
+    g->changed = false;
+    for (item = g->orders ? g->orders->child : NULL; item && r == 0; item = item->next) {
+        bool changed = false;
+        const char *text = json_str(item, "text");
+        r = ordering_reported(tx, g->id, json_str(item, "id"), json_str(item, "state"), text ? text : "",
+                              &changed);
+        g->changed = g->changed || changed;
+    }
+    return r;
+}
+
+static int report_check_orders(const cJSON *orders) {
+    if (cJSON_GetArraySize(orders) > REPORT_ORDERS_MAX)
+        return err_set(ERR_INVALID, "orders: more than %d", REPORT_ORDERS_MAX);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, orders) {
+        const char *id = json_str(item, "id"), *state = json_str(item, "state"),
+                   *text = json_str(item, "text");
+        if (!id || strlen(id) > ORDER_ID_MAX || !state ||
+            (strcmp(state, "delivered") != 0 && strcmp(state, "refused") != 0))
+            return err_set(ERR_INVALID, "orders: each must have an id and the state delivered or refused");
+        int r = text && text[0] ? text_check("orders: text", text, ORDER_TEXT_MAX) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int device_report(struct store *s, const char *id, const cJSON *report, bool orders_only,
+                  bool *ret_orders_changed) {
+    const cJSON *orders = cJSON_GetObjectItemCaseSensitive(report, "orders");
+    if (orders && !cJSON_IsNull(orders) && !cJSON_IsArray(orders))
+        return err_set(ERR_INVALID, "orders: must be an array");
+    struct reporting g = {.id = id, .orders = orders};
+    int r = report_check_orders(orders);
+    cleanup(cJSON) cJSON *kept = NULL;
+    cleanup(free) char *text = NULL;
+    if (r == 0 && !orders_only) {
+        r = json_need_str(report, "os", DEVICE_OS_MAX, &g.os);
+        if (r == 0)
+            r = json_need_str(report, "agent_version", DEVICE_AGENT_MAX, &g.agent_version);
+        if (r == 0)
+            r = text_check("os", g.os, DEVICE_OS_MAX);
+        if (r == 0)
+            r = text_check("agent_version", g.agent_version, DEVICE_AGENT_MAX);
+        if (r == 0)
+            r = report_normalize(report, &kept);
+        if (r == 0) {
+            text = json_print(kept);
+            g.text = text;
+            r = text ? 0 : err_set(ERR_SYSTEM, "out of memory");
+        }
+    }
+    if (r == 0)
+        r = store_write(s, reporting_body, &g);
+    if (r == 0)
+        *ret_orders_changed = g.changed;
+    return r;
+}
+
+static int certificate_used_body(struct store_tx *tx, void *arg) {
+    const struct store_certificate *used = arg;
+    struct store_certificate now;
+    int r = store_certificate_get(tx, used->digest, &now);
+    if (r < 0 || now.first_used_at || now.revoked_at)
+        return r;
+    r = store_certificate_first_use(tx, &now, clock_real_ms());
+    if (r < 0)
+        return r;
+    char actor[STORE_ACTOR_SIZE];
+    (void)snprintf(actor, sizeof actor, "device:%s", now.device);
+    return audit_add(tx, actor, "device.certificate-used", now.device, audit_detail("digest", now.digest));
+}
+
+int device_certificate_used(struct store *s, const struct store_certificate *certificate) {
+    struct store_certificate copy = *certificate;
+    return store_write(s, certificate_used_body, &copy);
+}

@@ -1,0 +1,260 @@
+#include "server-api/server/domain/ordering.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/clock.h"
+#include "platform/base/encode.h"
+#include "platform/base/err.h"
+#include "platform/base/json.h"
+#include "server-api/contract/jws.h"
+#include "server-api/contract/receipt.h"
+#include "server-api/server/domain/audit.h"
+#include "server-api/server/domain/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct wipe {
+    struct organization *organization;
+    const char *actor, *device, *reason;
+    struct store_order order; /* the result */
+    bool again;
+};
+
+static int wipe_find_open(const struct store_order *order, void *arg) {
+    char *id = arg;
+    if (strcmp(order->kind, order_kind_name(ORDER_WIPE)) == 0)
+        (void)snprintf(id, STORE_ID_SIZE, "%s", order->id);
+    return 0;
+}
+
+/* Numbers, signs and adds the order: in the transaction, since the signature covers the number. */
+static int wipe_add(struct store_tx *tx, struct wipe *w) {
+    struct order order = {.kind = ORDER_WIPE, .ordered_at = clock_real_ms()};
+    (void)random_id(order.id);
+    (void)snprintf(order.device, sizeof order.device, "%s", w->device);
+    (void)snprintf(order.reason, sizeof order.reason, "%s", w->reason);
+    int r = store_device_next_sequence(tx, w->device, &order.sequence);
+    if (r < 0)
+        return r;
+    struct store_order *row = &w->order;
+    row->sequence = order.sequence;
+    row->state = ORDER_PENDING;
+    row->ordered_at = order.ordered_at;
+    (void)snprintf(row->id, sizeof row->id, "%s", order.id);
+    (void)snprintf(row->device, sizeof row->device, "%s", w->device);
+    (void)snprintf(row->kind, sizeof row->kind, "%s", order_kind_name(order.kind));
+    (void)snprintf(row->reason, sizeof row->reason, "%s", w->reason);
+    (void)snprintf(row->ordered_by, sizeof row->ordered_by, "%s", w->actor);
+    cleanup(cJSON) cJSON *payload = order_make(&order);
+    row->jws = payload ? organization_sign(w->organization, payload, JWS_TYPE_ORDER) : NULL;
+    if (!row->jws)
+        return err_set(ERR_SYSTEM, "cannot sign the order");
+    r = store_order_add(tx, row);
+    if (r == 0)
+        r = store_device_set_state(tx, w->device, DEVICE_WIPING);
+    return r < 0 ? r : audit_add(tx, w->actor, "wipe.ordered", w->device, audit_detail("order", row->id));
+}
+
+static int wipe_body(struct store_tx *tx, void *arg) {
+    struct wipe *w = arg;
+    cleanup(store_device) struct store_device device = {0};
+    int r = store_device_get(tx, w->device, &device);
+    if (r < 0)
+        return r;
+    if (device.state == DEVICE_WIPED || device.state == DEVICE_LEFT)
+        return err_set(ERR_WRONG_STATE, "the device is %s already", device_state_name(device.state));
+    char open[STORE_ID_SIZE] = "";
+    r = store_order_each_open(tx, w->device, wipe_find_open, open);
+    if (r < 0)
+        return r;
+    w->again = open[0] != '\0';
+    return w->again ? store_order_get(tx, open, &w->order) : wipe_add(tx, w);
+}
+
+int ordering_wipe(struct store *s, struct organization *o, const char *actor, const char *device,
+                  const char *reason, struct store_order *ret, bool *ret_again) {
+    int r = text_check("reason", reason, ORDER_REASON_MAX);
+    if (r < 0)
+        return r;
+    struct wipe w = {.organization = o, .actor = actor, .device = device, .reason = reason};
+    r = store_write(s, wipe_body, &w);
+    if (r < 0) {
+        store_order_finish(&w.order);
+        return r;
+    }
+    *ret = w.order;
+    *ret_again = w.again;
+    return 0;
+}
+
+struct order_lookup {
+    const char *id;
+    struct store_order *order;
+};
+
+static int order_lookup_body(struct store_tx *tx, void *arg) {
+    struct order_lookup *l = arg;
+    return store_order_get(tx, l->id, l->order);
+}
+
+int ordering_get(struct store *s, const char *id, struct store_order *ret) {
+    struct order_lookup lookup = {.id = id, .order = ret};
+    return store_read(s, order_lookup_body, &lookup);
+}
+
+static int ordering_audit(struct store_tx *tx, const struct store_order *order) {
+    char actor[STORE_ACTOR_SIZE], action[32];
+    (void)snprintf(actor, sizeof actor, "device:%s", order->device);
+    (void)snprintf(action, sizeof action, "order.%s", order_state_name(order->state));
+    return audit_add(tx, actor, action, order->id, order->text[0] ? audit_detail("text", order->text) : NULL);
+}
+
+int ordering_reported(struct store_tx *tx, const char *device, const char *id, const char *state,
+                      const char *text, bool *ret_changed) {
+    cleanup(store_order) struct store_order order = {0};
+    *ret_changed = false;
+    int r = store_order_get(tx, id, &order);
+    if (r < 0)
+        return r == ERR_NOT_FOUND ? 0 : r;
+    bool delivered = strcmp(state, "delivered") == 0;
+    if (strcmp(order.device, device) != 0 || !order_state_open(order.state) ||
+        (delivered && order.state == ORDER_DELIVERED))
+        return 0;
+    int64_t now = clock_real_ms();
+    order.delivered_at = order.delivered_at ? order.delivered_at : now;
+    order.state = delivered ? ORDER_DELIVERED : ORDER_REFUSED;
+    if (!delivered) {
+        order.finished_at = now;
+        (void)snprintf(order.text, sizeof order.text, "%s", text);
+    }
+    r = store_order_update(tx, &order);
+    if (r < 0)
+        return r;
+    *ret_changed = true;
+    return ordering_audit(tx, &order);
+}
+
+struct receiving {
+    const char *device;
+    const char *text; /* the JWS */
+    const cJSON *jws;
+    enum receipt_result result;
+    cJSON *payload; /* owned */
+    const char *id, *order;
+    int64_t now;
+};
+
+static int receiving_apply_order(struct store_tx *tx, const struct receiving *v, struct store_order *order) {
+    static const enum order_state states[] = {
+        [RECEIPT_DONE] = ORDER_DONE, [RECEIPT_FAILED] = ORDER_FAILED, [RECEIPT_REFUSED] = ORDER_REFUSED};
+    bool corrected = order->state == ORDER_FAILED && v->result == RECEIPT_DONE;
+    if (!order_state_open(order->state) && !corrected)
+        return 0; /* kept as a document, but what is terminal stays */
+    const char *reason = v->result == RECEIPT_DONE ? NULL : json_str(v->payload, "reason");
+    bool usable = reason && text_check("reason", reason, ORDER_TEXT_MAX) == 0;
+    order->state = states[v->result];
+    order->delivered_at = order->delivered_at ? order->delivered_at : v->now;
+    order->finished_at = v->now;
+    (void)snprintf(order->text, sizeof order->text, "%s", usable ? reason : "");
+    free(order->receipt);
+    order->receipt = strdup(v->text);
+    if (!order->receipt)
+        return err_errno("cannot keep the receipt");
+    int r = store_order_update(tx, order);
+    if (r == 0 && order->state == ORDER_DONE && strcmp(order->kind, order_kind_name(ORDER_WIPE)) == 0) {
+        r = store_device_set_state(tx, v->device, DEVICE_WIPED);
+        if (r == 0)
+            r = store_certificate_revoke_all(tx, v->device, v->now);
+    }
+    return r < 0 ? r : ordering_audit(tx, order);
+}
+
+/* The employee's own wipe. A failed one is kept and told, but the device has not left. */
+static int receiving_apply_leave(struct store_tx *tx, const struct receiving *v) {
+    char actor[STORE_ACTOR_SIZE];
+    (void)snprintf(actor, sizeof actor, "device:%s", v->device);
+    int r = 0;
+    if (v->result == RECEIPT_DONE) {
+        cleanup(store_device) struct store_device device = {0};
+        r = store_device_get(tx, v->device, &device);
+        if (r == 0 && device.state != DEVICE_WIPED)
+            r = store_device_set_state(tx, v->device, DEVICE_LEFT);
+        if (r == 0)
+            r = store_certificate_revoke_all(tx, v->device, v->now);
+    }
+    return r < 0 ? r
+                 : audit_add(tx, actor, v->result == RECEIPT_DONE ? "device.left" : "device.leave-failed",
+                             v->device, audit_detail("receipt", v->id));
+}
+
+static int receiving_body(struct store_tx *tx, void *arg) {
+    struct receiving *v = arg;
+    cleanup(store_order) struct store_order order = {0};
+    int64_t kept;
+    int r = v->order ? store_order_get(tx, v->order, &order) : 0;
+    if (r < 0 && r != ERR_NOT_FOUND)
+        return r;
+    if (v->order && (r == ERR_NOT_FOUND || strcmp(order.device, v->device) != 0))
+        return err_set(ERR_NOT_FOUND, "the receipt names no order of this device");
+    r = store_receipt_add(tx, v->device, v->id, v->order, v->text, v->now);
+    if (r == STORE_EXISTS)
+        return 0;
+    if (r == 0)
+        r = store_receipt_count(tx, v->device, &kept);
+    if (r < 0)
+        return r;
+    if (kept > RECEIPTS_OF_DEVICE_MAX)
+        return err_set(ERR_TOO_LARGE, "more than %d receipts of one device", RECEIPTS_OF_DEVICE_MAX);
+    return v->order ? receiving_apply_order(tx, v, &order) : receiving_apply_leave(tx, v);
+}
+
+static int receiving_try(const char *pem, void *arg) {
+    struct receiving *v = arg;
+    cleanup(X509) X509 *cert = cert_from_pem(pem, strlen(pem));
+    EVP_PKEY *key = cert ? X509_get0_pubkey(cert) : NULL;
+    return key && receipt_open(v->jws, key, v->device, &v->result, &v->payload) == 0 ? 1 : 0;
+}
+
+static int receiving_find_key(struct store_tx *tx, void *arg) {
+    struct receiving *v = arg;
+    return store_certificate_each(tx, v->device, receiving_try, v);
+}
+
+static int receiving_read(struct receiving *v) {
+    const cJSON *order = cJSON_GetObjectItemCaseSensitive(v->payload, "order");
+    const char *cause = json_str(v->payload, "cause");
+    v->id = json_str(v->payload, "id");
+    v->order = cJSON_IsString(order) ? order->valuestring : NULL;
+    const char *expected = v->order ? "order" : "leave";
+    if (text_check("id", v->id, STORE_ID_SIZE - 1) < 0 ||
+        (v->order && text_check("order", v->order, STORE_ID_SIZE - 1) < 0) || !cause ||
+        strcmp(cause, expected) != 0)
+        return err_set(ERR_INVALID, "the receipt does not say what it is for");
+    return 0;
+}
+
+int ordering_receive(struct store *s, const char *device, X509 *cert, const cJSON *jws,
+                     struct ordering_receipt *ret) {
+    cleanup(free) char *text = json_print(jws);
+    if (!text)
+        return err_set(ERR_SYSTEM, "out of memory");
+    struct receiving v = {.device = device, .text = text, .jws = jws, .now = clock_real_ms()};
+    EVP_PKEY *key = X509_get0_pubkey(cert);
+    int r = key ? receipt_open(jws, key, device, &v.result, &v.payload)
+                : err_set(ERR_SIGNATURE, "the certificate has no usable key");
+    if (r == ERR_SIGNATURE) {
+        int found = store_read(s, receiving_find_key, &v);
+        r = found < 0 ? found
+            : found   ? 0
+                      : err_set(ERR_SIGNATURE, "the receipt is not signed by a key of this device");
+    }
+    if (r == 0)
+        r = receiving_read(&v);
+    if (r == 0)
+        r = store_write(s, receiving_body, &v);
+    if (r == 0) {
+        (void)snprintf(ret->id, sizeof ret->id, "%s", v.id);
+        (void)snprintf(ret->order, sizeof ret->order, "%s", v.order ? v.order : "");
+    }
+    cJSON_Delete(v.payload);
+    return r;
+}

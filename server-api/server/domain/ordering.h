@@ -1,0 +1,46 @@
+/*
+ * Orders: given by an admin, delivered when the device says so, finished by a receipt that the device signed.
+ *
+ *   pending -> delivered -> done | failed | refused        failed -> done, by a later receipt
+ *
+ * "done" comes from a verified receipt and from nothing else.
+ */
+#ifndef SATCHEL_SERVER_DOMAIN_ORDERING_H
+#define SATCHEL_SERVER_DOMAIN_ORDERING_H
+
+#include "server-api/server/domain/organization.h"
+#include "server-api/server/store/store_device.h"
+#include "server-api/server/store/store_order.h"
+
+#define RECEIPTS_OF_DEVICE_MAX 64
+
+/*
+ * Orders a wipe; durable when it returns. Where a wipe is open already, that one is handed out and *ret_again
+ * is set. ERR_NOT_FOUND, ERR_INVALID for the reason, ERR_WRONG_STATE for a device that is wiped or left.
+ */
+int ordering_wipe(struct store *s, struct organization *o, const char *actor, const char *device,
+                  const char *reason, struct store_order *ret, bool *ret_again);
+
+/* ERR_NOT_FOUND. */
+int ordering_get(struct store *s, const char *id, struct store_order *ret);
+
+/* What a device's report says of one order, in the report's transaction. `state`: "delivered" or "refused".
+ * An order that is not this device's, or a step that is not allowed, is passed over. *ret_changed. */
+int ordering_reported(struct store_tx *tx, const char *device, const char *id, const char *state,
+                      const char *text, bool *ret_changed);
+
+struct ordering_receipt {
+    char id[STORE_ID_SIZE];    /* of the receipt */
+    char order[STORE_ID_SIZE]; /* "" when the employee left */
+};
+
+/*
+ * Takes a receipt: verified against the certificate `cert` of the connection it came on, else against another
+ * one that the device was issued. The same receipt again changes nothing and is acknowledged again.
+ * ERR_SIGNATURE, ERR_INVALID, ERR_NOT_FOUND for an order that is not this device's, ERR_TOO_LARGE when the
+ * device delivered more receipts than anybody needs.
+ */
+int ordering_receive(struct store *s, const char *device, X509 *cert, const cJSON *jws,
+                     struct ordering_receipt *ret);
+
+#endif
