@@ -70,7 +70,7 @@ static int satcheld_lock(struct satcheld *s) {
     return 0;
 }
 
-static void satcheld_mail_ended(void *worker) {
+static void satcheld_attention(void *worker) {
     worker_kick(worker);
 }
 
@@ -86,7 +86,7 @@ static void satcheld_acknowledged(void *worker) {
 static int satcheld_assemble(struct satcheld *s) {
     int r = board_init(&s->board);
     identity_init(&s->identity);
-    child_init(&s->child, &s->board, satcheld_mail_ended, &s->worker);
+    child_init(&s->child, &s->board, satcheld_attention, &s->worker);
     if (r == 0)
         r = outbox_init(&s->outbox);
     s->agent.paths = &s->paths;

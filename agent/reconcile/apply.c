@@ -36,7 +36,6 @@ cJSON *agent_account(const struct agent *a) {
 }
 
 static void apply_look(struct agent *a, struct plan_facts *ret) {
-    dev_t device;
     bool running = child_running(a->child);
     if (running && clock_boot_ms() > a->mail_after + APPLY_STEADY_MS)
         a->mail_failures = 0;
@@ -44,7 +43,7 @@ static void apply_look(struct agent *a, struct plan_facts *ret) {
                                .profile = a->profile != NULL,
                                .credential = a->credential,
                                .vault_exists = vault_exists(&a->vault),
-                               .vault_open = a->vault.driver->is_open(&a->vault, &device) == 0,
+                               .vault_open = vault_adopt(&a->vault) == 0,
                                .mail_running = running,
                                .mail_current = a->mail_current};
 }
@@ -81,16 +80,18 @@ static int apply_open_vault(struct agent *a) {
 
 static int apply_configure(struct agent *a, cJSON **ret) {
     cleanup(buf) struct buf password = {.secret = true};
-    dev_t device = 0;
+    struct vault_status status = {0};
     int r = keyring_load(&a->keyring, KEYRING_MAIL_CREDENTIAL, &password);
-    if (r == 0 && a->vault.driver->is_open(&a->vault, &device) != 0)
+    if (r == 0)
+        r = vault_describe(&a->vault, false, &status);
+    if (r == 0 && !status.open)
         r = err_set(ERR_WRONG_STATE, "the vault is not open");
     if (r < 0)
         return r;
     cJSON *message = cJSON_CreateObject(), *account = agent_account(a), *vault = cJSON_CreateObject();
     r = account ? json_add_str(account, "password", password.data) : ERR_SYSTEM;
     r = json_add_item(message, "account", account) | json_add_str(vault, "path", a->paths->vault) |
-        json_add_int(vault, "device", (int64_t)device) | json_add_item(message, "vault", vault) |
+        json_add_int(vault, "device", (int64_t)status.device) | json_add_item(message, "vault", vault) |
         json_add_str(message, "op", "configure") |
         json_add_int(message, "keep_days", profile_keep_days(a->profile)) | r;
     if (r < 0) {

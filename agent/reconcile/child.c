@@ -17,9 +17,9 @@
 #define CHILD_TRY_MS 40000
 #define CHILD_FD 3 /* the child's end, see agent/mail/mail.h */
 
-void child_init(struct child *c, struct board *board, void (*ended)(void *), void *userdata) {
+void child_init(struct child *c, struct board *board, void (*attention)(void *), void *userdata) {
     *c = (struct child){.board = board,
-                        .ended = ended,
+                        .attention = attention,
                         .userdata = userdata,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .fd = -1,
@@ -48,7 +48,8 @@ static int child_spawn(struct process *ret_process, int *ret_fd) {
     return r;
 }
 
-static void child_take_status(struct board *board, const cJSON *event) {
+/* True when the child finds its vault closed, which the worker has to see to. */
+static bool child_take_status(struct board *board, const cJSON *event) {
     const char *imap = json_str(event, "imap"), *push = json_str(event, "push"),
                *last = json_str(event, "last_sync"), *text = json_str(event, "text");
     struct board_view *v = board_begin(board);
@@ -61,14 +62,17 @@ static void child_take_status(struct board *board, const cJSON *event) {
     v->messages = json_int(event, "messages", v->messages);
     v->pending = json_int(event, "pending", v->pending);
     board_end(board);
+    return imap && strcmp(imap, "vault-closed") == 0;
 }
 
-static void child_take(struct board *board, const cJSON *event) {
+static void child_take(struct child *c, const cJSON *event) {
+    struct board *board = c->board;
     const char *kind = json_str(event, "event"), *text = json_str(event, "text");
     if (!kind)
         return;
     if (strcmp(kind, "status") == 0) {
-        child_take_status(board, event);
+        if (child_take_status(board, event))
+            c->attention(c->userdata);
     } else if (strcmp(kind, "progress") == 0) {
         struct board_view *v = board_begin(board);
         v->done = json_int(event, "done", v->done);
@@ -95,12 +99,12 @@ static void *child_read(void *userdata) {
             continue;
         if (r < 0)
             break;
-        child_take(c->board, event);
+        child_take(c, event);
     }
     struct board_view *v = board_begin(c->board);
     v->mail_running = false;
     board_end(c->board);
-    c->ended(c->userdata);
+    c->attention(c->userdata);
     return NULL;
 }
 
@@ -220,12 +224,19 @@ int child_try(const cJSON *account, int cancel) {
         return r;
     cleanup(frame) struct frame f;
     frame_init(&f, fd);
-    cleanup(cJSON) cJSON *event = NULL;
-    r = frame_recv(&f, cancel, deadline, &event);
+    cJSON *event = NULL;
+    const char *kind;
+    do { /* it also reports how it is doing */
+        cJSON_Delete(event);
+        event = NULL;
+        r = frame_recv(&f, cancel, deadline, &event);
+        kind = json_str(event, "event");
+    } while (r == 0 && (!kind || strcmp(kind, "tried") != 0));
     if (r == 0)
         r = child_verdict(event);
     else if (r == ERR_UNREACHABLE)
         r = err_set(ERR_PROTOCOL, "the mail child ended unexpectedly");
+    cJSON_Delete(event);
     char text[BOARD_TEXT];
     board_text(text, "%s", err_text());
     (void)process_kill(&process, clock_boot_ms() + CHILD_KILL_MS);

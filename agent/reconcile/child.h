@@ -14,7 +14,8 @@
 
 struct child {
     struct board *board;
-    void (*ended)(void *userdata); /* called by the reader thread when the child is gone; must not block */
+    void (*attention)(void *userdata); /* called by the reader thread when the child is gone, or finds its
+                                          vault closed; must not block */
     void *userdata;
     pthread_mutex_t lock; /* guards fd against senders of other threads */
     int fd;               /* our end, -1 without a child */
@@ -24,7 +25,7 @@ struct child {
     int64_t next_sync;
 };
 
-void child_init(struct child *c, struct board *board, void (*ended)(void *), void *userdata);
+void child_init(struct child *c, struct board *board, void (*attention)(void *), void *userdata);
 
 /* Starts a child and sends it the "configure" message; an earlier one is killed first. */
 int child_start(struct child *c, const cJSON *configure);

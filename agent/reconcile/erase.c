@@ -222,13 +222,13 @@ void agent_wipe(struct agent *a, const struct order *order, const cJSON *jws, co
         return;
     }
     log_info("the organization orders a wipe (order %s)", order->id);
+    activity_add(a->state_dir, "wipe",
+                 "%s ordered the removal of its mail from this device. Reason given: %s",
+                 a->device.organization, order->reason[0] ? order->reason : "none");
     cJSON_Delete(a->begin);
     a->begin = steal(cause);
     if (agent_erase(a) < 0)
         log_warning("%s; going on", err_text());
-    activity_add(a->state_dir, "wipe",
-                 "%s ordered the removal of its mail from this device. Reason given: %s",
-                 a->device.organization, order->reason[0] ? order->reason : "none");
 }
 
 int agent_leave(struct agent *a) {
@@ -278,7 +278,8 @@ int agent_forget(struct agent *a) {
     v->connected = false;
     v->last_contact = v->disconnected_since = 0;
     v->imap[0] = v->push[0] = v->last_sync[0] = v->mail_text[0] = '\0';
-    v->folders = v->messages = v->pending = v->done = v->total = v->bytes = v->vault_bytes = 0;
+    v->folders = v->messages = v->pending = v->done = v->total = v->bytes = v->vault_bytes =
+        v->vault_counted = 0;
     v->problem_version = 0;
     v->problem[0] = '\0';
     board_text(v->wipe_text, "the organization's mail was removed and the server has the receipt");

@@ -159,6 +159,7 @@ void agent_take(struct agent *a, const cJSON *document) {
     }
     if (profile && a->device.state == DEVICE_ENROLLED)
         take_profile(a, profile);
+    agent_show(a); /* before "state_taken", which others wait for */
     struct board_view *v = board_begin(a->board);
     v->state_taken = true;
     board_end(a->board);

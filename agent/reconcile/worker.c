@@ -10,6 +10,9 @@
 #include <string.h>
 #include <time.h>
 
+#define WORKER_LOOK_MS 3000
+#define WORKER_COUNT_MS 5000
+
 enum worker_kind { WORKER_ENROLL, WORKER_CREDENTIAL, WORKER_LEAVE, WORKER_STATE, WORKER_ACKNOWLEDGED };
 
 struct worker_job {
@@ -103,16 +106,37 @@ void worker_kick(struct worker *w) {
     (void)pthread_mutex_unlock(&w->lock);
 }
 
+/* Counting reads every directory of the ciphertext: with an own look at the vault, so that nobody waits for
+ * it, and not often. */
+static void worker_count_vault(struct worker *w) {
+    struct board_view v;
+    struct vault vault;
+    struct vault_status status;
+    (void)board_get(w->agent->board, &v);
+    if (v.vault_counted && clock_boot_ms() - v.vault_counted < WORKER_COUNT_MS)
+        return;
+    if (vault_init(&vault, &vault_gocryptfs, w->agent->paths->ciphertext, w->agent->paths->vault) < 0)
+        return;
+    if (vault_describe(&vault, true, &status) == 0) {
+        struct board_view *view = board_begin(w->agent->board);
+        view->vault_bytes = (int64_t)status.bytes;
+        view->vault_counted = clock_boot_ms();
+        board_end(w->agent->board);
+    }
+    vault_finish(&vault);
+}
+
 void worker_look(struct worker *w) {
     struct keyring keyring;
     struct keyring_status status;
     keyring_libsecret_init(&keyring);
-    keyring.timeout_ms = 3000;
+    keyring.timeout_ms = WORKER_LOOK_MS;
     keyring_status(&keyring, &status);
     struct board_view *v = board_begin(w->agent->board);
     v->keyring_available = status.available;
     v->keyring_locked = status.locked;
     board_end(w->agent->board);
+    worker_count_vault(w);
 }
 
 static int worker_do(struct agent *a, struct worker_job *job) {

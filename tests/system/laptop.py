@@ -1,0 +1,178 @@
+"""An employee's laptop for the tests: a private session with a keyring, and the programs satchel and satcheld in it.
+
+    with Laptop() as laptop:
+        laptop.satchel("enroll", link, "--password-stdin", stdin="secret\\n")
+        assert laptop.status()["state"] == "enrolled"
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import time
+
+from keyring import Session
+
+BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD") or os.environ.get("MESON_BUILD_ROOT") or "build").resolve()
+SANITIZER = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:disable_coredump=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+
+
+def wait_for(look, seconds=20, what=None):
+    """The first true value of `look`; looks again every few milliseconds until the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = look()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError("did not happen within %s s: %s" % (seconds, what or getattr(look, "__doc__", None) or look))
+        select.select([], [], [], 0.01)
+
+
+class Laptop:
+    def __init__(self, directory=None, service=True):
+        self.session = Session(directory=directory, service=service)
+        self.env = self.session.env
+        self.env.update(SANITIZER)
+        self.extra = {}  # further environment of the programs
+
+    def __enter__(self):
+        self.session.start()
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(Exception):
+            self.kill()
+        for mount in self.mounts():
+            subprocess.run(["fusermount3", "-uz", mount], check=False)
+        self.session.stop()
+
+    # -- places -----------------------------------------------------------------------------------------------
+
+    @property
+    def home(self):
+        return pathlib.Path(self.session.home)
+
+    @property
+    def state(self):
+        return self.home / ".local/state/satchel"
+
+    @property
+    def vault(self):
+        return self.home / ".local/share/satchel/vault"
+
+    @property
+    def ciphertext(self):
+        return self.home / ".local/share/satchel/vault.enc"
+
+    def folder(self, name="INBOX"):
+        return self.vault / "Mail" / name
+
+    def messages(self, name="INBOX"):
+        return [p for part in ("cur", "new") if (self.folder(name) / part).is_dir()
+                for p in (self.folder(name) / part).iterdir()]
+
+    def find(self, text, name="INBOX"):
+        """The file of a message that contains `text`, or None."""
+        for path in self.messages(name):
+            with contextlib.suppress(FileNotFoundError):
+                if text.encode() in path.read_bytes():
+                    return path
+        return None
+
+    def mounts(self):
+        with open("/proc/self/mountinfo", encoding="utf-8") as source:
+            return [line.split()[4] for line in source if line.split()[4].startswith(self.session.directory)]
+
+    def log(self):
+        path = self.state / "satcheld.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # -- programs ---------------------------------------------------------------------------------------------
+
+    def command(self, *args):
+        return [str(BUILD / "agent" / "satchel"), *args]
+
+    def environment(self):
+        return dict(self.env, **self.extra)
+
+    def run(self, *args, stdin="", timeout=120):
+        """satchel ARGS: the finished process, whatever its status."""
+        return subprocess.run(self.command(*args), env=self.environment(), input=stdin, capture_output=True, text=True,
+                              timeout=timeout, check=False)
+
+    def satchel(self, *args, stdin="", timeout=120):
+        """satchel ARGS --json, which must succeed: its document."""
+        done = self.run(*args, "--json", stdin=stdin, timeout=timeout)
+        assert done.returncode == 0, "satchel %s: %d: %s\n%s" % (args, done.returncode, done.stderr, self.log()[-3000:])
+        return json.loads(done.stdout)
+
+    def status(self):
+        return self.satchel("status")
+
+    def wait_status(self, look, seconds=20):
+        """The first status for which `look` is true."""
+        last = {}
+
+        def again():
+            last["status"] = self.status()
+            return look(last["status"])
+        try:
+            wait_for(again, seconds)
+        except AssertionError as e:
+            raise AssertionError("%s; last status: %s\n%s" % (e, json.dumps(last), self.log()[-3000:])) from None
+        return last["status"]
+
+    def enroll(self, link, password="secret"):
+        return self.satchel("enroll", link, "--password-stdin", stdin=password + "\n")
+
+    # -- the agent's process ----------------------------------------------------------------------------------
+
+    def agent_pid(self):
+        """The running satcheld of this session, or None."""
+        lock = os.path.join(str(self.state), "lock")
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                with open("/proc/%s/cmdline" % entry, "rb") as source:
+                    words = source.read().split(b"\0")
+                if words[0].endswith(b"satcheld") and b"--role=mail" not in words:
+                    for fd in os.listdir("/proc/%s/fd" % entry):
+                        if os.readlink("/proc/%s/fd/%s" % (entry, fd)) == lock:
+                            return int(entry)
+        return None
+
+    def signal(self, sig):
+        """Sends satcheld a signal and waits until it is gone. False when none ran."""
+        pid = self.agent_pid()
+        if not pid:
+            return False
+        pidfd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(pidfd, sig)
+            assert select.select([pidfd], [], [], 30)[0], "satcheld does not end: " + self.log()[-2000:]
+        finally:
+            os.close(pidfd)
+        return True
+
+    def kill(self):
+        return self.signal(signal.SIGKILL)
+
+    def stop(self):
+        return self.signal(signal.SIGTERM)
+
+    def start(self):
+        """Starts satcheld again, as the next login would."""
+        reader, writer = os.pipe()
+        with open(self.state / "satcheld.log", "ab") as log:
+            subprocess.Popen([str(BUILD / "agent" / "satcheld"), "--ready-fd=3"], env=self.environment(), stdin=subprocess.DEVNULL,
+                             stdout=log, stderr=log, start_new_session=True, pass_fds=(3,),
+                             preexec_fn=lambda: os.dup2(writer, 3))
+        os.close(writer)
+        with os.fdopen(reader) as ready:
+            word = ready.readline().strip()
+        assert word == "ready", word
