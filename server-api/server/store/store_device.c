@@ -123,7 +123,7 @@ int store_device_next_sequence(struct store_tx *tx, const char *id, int64_t *ret
 }
 
 static int device_count_row(const struct sql_row *row, void *arg) {
-    enum device_state state;
+    enum device_state state = DEVICE_ENROLLED;
     int r = device_read_state(row, 0, &state);
     if (r == 0)
         ((int64_t *)arg)[state] = sql_int(row, 1);

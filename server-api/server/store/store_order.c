@@ -115,7 +115,7 @@ int store_order_each(struct store_tx *tx, const char *device, int64_t before, si
 }
 
 static int order_count_row(const struct sql_row *row, void *arg) {
-    enum order_state state;
+    enum order_state state = ORDER_PENDING;
     int r = order_read_state(row, 0, &state);
     if (r == 0)
         ((int64_t *)arg)[state] = sql_int(row, 1);
