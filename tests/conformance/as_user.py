@@ -2,7 +2,8 @@
 """Runs a test program as an ordinary user: as_user.py [--no-fuse] PROGRAM ARGS...
 
 Root changes to `nobody` in a temporary directory of its own, and lets users open /dev/fuse for as long as the program
-runs where the machine does not (Debian does: 0666). With --no-fuse the program sees a /dev/fuse that it may not open.
+runs where the machine does not (Debian does: 0666). Programs of the build, also those named by SATCHEL_TEST_*, are
+copied to where the user can read them; sources that the user cannot read are a reason to skip (77). With --no-fuse the program sees a /dev/fuse that it may not open.
 Started by an ordinary user, who is one already, it is skipped (77) with --no-fuse and runs the program otherwise.
 """
 
@@ -15,6 +16,12 @@ import sys
 import tempfile
 
 FUSE = "/dev/fuse"
+
+
+def copy(program, directory):
+    path = shutil.copy(program, directory)
+    os.chmod(path, 0o755)
+    return path
 
 
 def main():
@@ -30,10 +37,16 @@ def main():
     before = None
     try:
         os.chown(directory, user.pw_uid, user.pw_gid)
-        program = shutil.copy(args[0], os.path.join(directory, "program"))
-        os.chmod(program, 0o755)
-        command = ["setpriv", "--reuid=%d" % user.pw_uid, "--regid=%d" % user.pw_gid, "--clear-groups",
-                   "env", "HOME=" + directory, "TMPDIR=" + directory, program] + args[1:]
+        change = ["setpriv", "--reuid=%d" % user.pw_uid, "--regid=%d" % user.pw_gid, "--clear-groups"]
+        for path in filter(os.path.isfile, args[1:]):
+            if subprocess.run(change + ["test", "-r", path], check=False).returncode:
+                return 77
+        variables = ["HOME=" + directory, "TMPDIR=" + directory]
+        for name, value in os.environ.items():
+            if name.startswith("SATCHEL_TEST_") and os.path.isfile(value):
+                variables.append(name + "=" + copy(value, directory))
+        program = args[0] if args[0].startswith("/usr/") else copy(args[0], directory)
+        command = change + ["env"] + variables + [program] + args[1:]
         if no_fuse:
             closed = os.path.join(directory, "closed")
             os.close(os.open(closed, os.O_CREAT | os.O_WRONLY, 0o600))
