@@ -70,8 +70,18 @@ int endpoint_devices_list(struct http_request *r) {
 struct device_details {
     const char *id;
     struct store_device device;
-    cJSON *orders; /* borrowed */
+    cJSON *orders;       /* borrowed */
+    cJSON *certificates; /* borrowed: PEM, newest first */
 };
+
+static int device_details_certificate(const char *pem, void *arg) {
+    cJSON *item = cJSON_CreateString(pem);
+    if (!item || !cJSON_AddItemToArray(arg, item)) {
+        cJSON_Delete(item);
+        return err_set(ERR_SYSTEM, "out of memory");
+    }
+    return 0;
+}
 
 static int device_details_order(const struct store_order *order, void *arg) {
     cJSON *json = app_order_json(order);
@@ -85,12 +95,14 @@ static int device_details_order(const struct store_order *order, void *arg) {
 static int device_details_body(struct store_tx *tx, void *arg) {
     struct device_details *d = arg;
     int r = store_device_get(tx, d->id, &d->device);
+    if (r == 0)
+        r = store_certificate_each(tx, d->id, device_details_certificate, d->certificates);
     return r < 0 ? r : store_order_each(tx, d->id, 0, DEVICE_ORDERS_SHOWN, device_details_order, d->orders);
 }
 
 int endpoint_devices_show(struct http_request *r) {
-    cleanup(cJSON) cJSON *orders = cJSON_CreateArray();
-    struct device_details d = {.id = r->match.params[0], .orders = orders};
+    cleanup(cJSON) cJSON *orders = cJSON_CreateArray(), *certificates = cJSON_CreateArray();
+    struct device_details d = {.id = r->match.params[0], .orders = orders, .certificates = certificates};
     int e = store_read(app_of(r)->auth.store, device_details_body, &d);
     if (e < 0) {
         store_device_finish(&d.device);
@@ -99,7 +111,10 @@ int endpoint_devices_show(struct http_request *r) {
     cJSON *json = device_json(app_of(r), &d.device);
     cJSON *report = d.device.report ? cJSON_Parse(d.device.report) : cJSON_CreateNull();
     store_device_finish(&d.device);
-    e = json_add_item(json, "report", report) | json_add_item(json, "orders", steal(orders));
+    /* The newest certificate, against whose key a receipt verifies, and all that there ever were. */
+    const char *newest = cJSON_GetStringValue(certificates->child);
+    e = json_add_str(json, "certificate", newest) | json_add_item(json, "certificates", steal(certificates)) |
+        json_add_item(json, "report", report) | json_add_item(json, "orders", steal(orders));
     if (e < 0) {
         cJSON_Delete(json);
         return e;
