@@ -92,6 +92,7 @@ static void test_who_is_left_alone(void **state) {
     pid_t spared = start(HOLD_FILE), other = start(HOLD_NOTHING), victim = start(HOLD_MAPPING);
     const struct holders_except except = {.pids = &spared, .n = 1};
     cleanup(fd) int own = open(directory, O_RDONLY | O_DIRECTORY);
+    assert_true(own >= 0);
     size_t ended = 0;
     assert_int_equal(holders_kill(device, &except, clock_boot_ms() + 10000, &ended), 0);
     assert_int_equal(ended, 1);
