@@ -1,0 +1,239 @@
+"""Job 3: wiped, provably; killed anywhere it ends the same; nothing but a signed order erases."""
+
+import json
+import os
+import pathlib
+import random
+import select
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+import jws
+import server as servers
+from conftest import CANARY, PASSWORD
+from laptop import wait_for
+
+
+def manifest(directory):
+    return {str(p): (p.lstat().st_mtime_ns, p.read_bytes()) for p in sorted(pathlib.Path(directory).rglob("*")) if p.is_file()}
+
+
+def personal_files(laptop):
+    """Some of the employee's own files, one of them linked to from inside the vault and the ciphertext directory."""
+    mine = laptop.home / "Documents"
+    mine.mkdir()
+    for i in range(5):
+        (mine / ("letter %d" % i)).write_text("my own %d" % i)
+    os.symlink(mine, laptop.vault / "link")
+    os.symlink(mine, laptop.ciphertext / "planted")
+    os.symlink(mine / "letter 1", laptop.ciphertext / "planted-file")
+    os.link(mine / "letter 2", laptop.ciphertext / "planted-hard")
+    return mine
+
+
+def nothing_left(laptop, mine, before):
+    assert laptop.mounts() == []
+    assert not laptop.vault.exists() and not laptop.ciphertext.exists()
+    assert laptop.session.items() == []
+    for root in (laptop.home, pathlib.Path(laptop.session.runtime), pathlib.Path(laptop.session.directory)):
+        for path in root.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                assert CANARY.encode() not in content and PASSWORD.encode() not in content, path
+    for path in pathlib.Path("/tmp").iterdir():
+        if path.is_file() and path.stat().st_uid == os.getuid() and path.stat().st_size < 1 << 20:
+            assert CANARY.encode() not in path.read_bytes() or "satchel" not in path.name, path
+    assert manifest(mine) == before
+    busy = subprocess.run(["pgrep", "-f", "gocryptfs.*" + str(laptop.ciphertext)], capture_output=True, text=True, check=False)
+    assert busy.stdout == "", busy.stdout
+
+
+def verified(company, order, device):
+    """The receipt, whose signature must verify against the device's certificate, which is by the organization's CA."""
+    assert order["state"] == "done", order
+    certificate = company.server.ctl("device", "show", device)["certificate"]
+    assert jws.verifies(order["receipt_jws"], certificate)
+    subprocess.run(["openssl", "verify", "-CAfile", company.server.ca], input=certificate.encode(), check=True, capture_output=True)
+    receipt = jws.payload(order["receipt_jws"])
+    assert receipt["order"] == order["id"] and receipt["device"] == device and receipt["result"] == "done"
+    assert all(step["outcome"] != "failed" for step in receipt["steps"])
+    assert all(look["found"] == 0 for look in receipt["checked"])
+    return receipt
+
+
+def wait_order(company, order, seconds=60):
+    def over():
+        o = company.server.ctl("order", "show", order)
+        return o if o["state"] in ("done", "refused") else None
+    return wait_for(over, seconds, "the end of the order")
+
+
+def test_wipe(company, enrolled):
+    laptop, _ = enrolled
+    mine = personal_files(laptop)
+    before, device = manifest(mine), laptop.status()["device"]
+    order = company.server.ctl("wipe", device, "--reason", "lost on the train", "--wait", "60")
+    receipt = verified(company, order, device)
+    assert receipt["removed"]["files"] > 30
+    laptop.wait_status(lambda s: s["state"] == "unenrolled")
+    nothing_left(laptop, mine, before)
+    told = laptop.satchel("activity")
+    assert any("lost on the train" in e["text"] for e in told) and any(e["what"] == "unenrolled" for e in told)
+    assert company.server.ctl("device", "show", device)["state"] == "wiped"
+    # A wiped device may be enrolled anew, and nothing old applies to it.
+    login = company.server.ctl("device", "show", device)["login"]
+    again = laptop.enroll(company.link(login), PASSWORD)
+    assert again["state"] == "enrolled" and again["device"] != device and again["account"]["messages"] == 30
+
+
+def test_a_running_reader_loses_the_mail(company, enrolled):
+    """A program with an open file, a working directory and a child in the vault."""
+    laptop, _ = enrolled
+    reader = subprocess.Popen(["sh", "-c", "exec 9<\"$1\"; cd \"$2\"; sleep 1000 & wait", "sh", str(laptop.messages()[0]),
+                               str(laptop.folder())], start_new_session=True)
+    wait_for(lambda: os.path.exists("/proc/%d/fd/9" % reader.pid))
+    device = laptop.status()["device"]
+    order = company.server.ctl("wipe", device, "--reason", "lost", "--wait", "60")
+    verified(company, order, device)
+    assert reader.wait(10) == -9
+
+
+def test_killed_anywhere_it_ends_the_same(company, laptop):
+    """SIGKILL of satcheld as soon as the wipe's journal has so and so many steps, again and again, then a last start."""
+    rng = random.Random(20261125)
+    mine = before = None
+    for round_number in range(6):
+        login = company.employee(30)
+        laptop.enroll(company.link(login), PASSWORD)
+        if mine is None:
+            mine = personal_files(laptop)
+            before = manifest(mine)
+        device = laptop.status()["device"]
+        order = company.server.ctl("wipe", device, "--reason", "round %d" % round_number)["id"]
+        kills = 0
+        for steps in sorted(rng.sample(range(1, 9), 3)):
+            if kill_at(laptop, steps):
+                kills += 1
+                laptop.start()
+        finished = wait_order(company, order)
+        verified(company, finished, device)
+        laptop.wait_status(lambda s: s["state"] == "unenrolled")
+        nothing_left(laptop, mine, before)
+        print("round %d: killed %d times" % (round_number, kills))
+
+
+def kill_at(laptop, steps):
+    """Kills satcheld once the journal lists that many steps. False when the wipe was over before."""
+    journal = laptop.state / "wipe.json"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if len(json.loads(journal.read_text()).get("steps", [])) >= steps:
+                return laptop.kill()
+        except (FileNotFoundError, json.JSONDecodeError):
+            if not (laptop.state / "device.json").exists():
+                return False
+        select.select([], [], [], 0.001)
+    raise AssertionError("the journal never had %d steps" % steps)
+
+
+def test_server_away_during_the_wipe(company, enrolled):
+    """The receipt is delivered when the server is back, even after a restart of the device."""
+    laptop, _ = enrolled
+    device = laptop.status()["device"]
+    order = company.server.ctl("wipe", device, "--reason", "lost")["id"]
+    company.server.terminate()
+    laptop.wait_status(lambda s: s["state"] in ("wiped", "unenrolled"))
+    laptop.kill()
+    assert laptop.mounts() == [] and not laptop.ciphertext.exists()
+    company.server.start()
+    laptop.start()
+    verified(company, wait_order(company, order), device)
+    laptop.wait_status(lambda s: s["state"] == "unenrolled")
+    assert laptop.session.items() == []
+
+
+def test_keyring_away_during_the_wipe(company, enrolled):
+    """What the keyring holds cannot be removed: never called done; unreadable all the same; done when it is back."""
+    laptop, _ = enrolled
+    device = laptop.status()["device"]
+    laptop.session.kill_service()
+    order = company.server.ctl("wipe", device, "--reason", "lost")["id"]
+    wait_for(lambda: not laptop.ciphertext.exists() and laptop.mounts() == [], 60)
+    assert company.server.ctl("order", "show", order)["state"] in ("pending", "delivered", "failed")
+    laptop.session.start_service()
+    verified(company, wait_order(company, order, 120), device)
+    laptop.wait_status(lambda s: s["state"] == "unenrolled", 30)
+    assert laptop.session.items() == []
+
+
+def test_leave(company, enrolled):
+    laptop, _ = enrolled
+    mine = personal_files(laptop)
+    before, device = manifest(mine), laptop.status()["device"]
+    assert laptop.run("leave").returncode == 0
+    laptop.wait_status(lambda s: s["state"] == "unenrolled")
+    nothing_left(laptop, mine, before)
+    wait_for(lambda: company.server.ctl("device", "show", device)["state"] == "left")
+    assert any(e["what"] == "leave" for e in laptop.satchel("activity"))
+
+
+def put_order(company, device, payload, key, kind="satchel-order"):
+    """An order in the database that the server never signed."""
+    company.server.terminate()
+    with sqlite3.connect(company.server.dir / "satchel.db") as db:
+        db.execute("INSERT INTO orders (id, device, sequence, kind, reason, state, ordered_by, ordered_at, jws) "
+                   "VALUES (?, ?, ?, 'wipe', 'x', 'pending', 'x', 1, ?)",
+                   (payload["id"], device, payload["sequence"] + 1000, json.dumps(servers.sign(payload, kind, key))))
+    db.close()
+    company.server.start()
+
+
+@pytest.mark.parametrize("fault", ["wrong-key", "other-device", "wrong-type", "unknown-kind"])
+def test_only_a_signed_order_for_this_device_erases(company, enrolled, fault):
+    laptop, _ = enrolled
+    device = laptop.status()["device"]
+    keys = company.server.dir / "keys"
+    payload = {"type": "order", "id": "forged" + fault.replace("-", ""), "device": device, "sequence": 7, "kind": "wipe", "reason": "evil",
+               "ordered_at": "2026-11-25T10:00:00.000Z"}
+    key, kind = keys / "signing.pem", "satchel-order"
+    if fault == "wrong-key":
+        key = keys / "tls.pem"
+    elif fault == "other-device":
+        payload["device"] = "another"
+    elif fault == "wrong-type":
+        kind = "satchel-profile"
+    else:
+        payload["kind"] = "explode"
+    put_order(company, device, payload, key, kind)
+    wait_for(lambda: company.server.ctl("order", "show", payload["id"])["state"] == "refused", 30)
+    status = laptop.status()
+    assert status["state"] == "enrolled" and status["vault"]["open"]
+    assert len(laptop.messages()) == 10
+    assert any(e["what"] == "refused" for e in laptop.satchel("activity"))
+
+
+@pytest.mark.parametrize("content", ['{"cause":{"kind":"order"}}', "rubbish", "{}", ""])
+def test_a_planted_journal_erases_nothing(company, enrolled, content):
+    laptop, _ = enrolled
+    laptop.kill()
+    (laptop.state / "wipe.json").write_text(content)
+    laptop.start()
+    laptop.wait_status(lambda s: s["account"]["imap"] == "ok")
+    assert len(laptop.messages()) == 10 and not (laptop.state / "wipe.json").exists()
+
+
+def test_a_revoked_or_silent_server_erases_nothing(company, enrolled):
+    """Whatever the server answers but a signed order, the mail stays."""
+    laptop, _ = enrolled
+    device = laptop.status()["device"]
+    company.server.terminate()
+    with sqlite3.connect(company.server.dir / "satchel.db") as db:
+        db.execute("UPDATE certificates SET revoked_at = 1 WHERE device = ?", (device,))
+    db.close()
+    company.server.start()
+    laptop.wait_status(lambda s: not s["server"]["connected"] and s["server"].get("text"), 60)
+    assert laptop.status()["state"] == "enrolled" and len(laptop.messages()) == 10
