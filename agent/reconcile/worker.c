@@ -11,7 +11,6 @@
 #include <time.h>
 
 #define WORKER_LOOK_MS 3000
-#define WORKER_COUNT_MS 5000
 
 enum worker_kind { WORKER_ENROLL, WORKER_CREDENTIAL, WORKER_LEAVE, WORKER_STATE, WORKER_ACKNOWLEDGED };
 
@@ -113,14 +112,15 @@ static void worker_count_vault(struct worker *w) {
     struct vault vault;
     struct vault_status status;
     (void)board_get(w->agent->board, &v);
-    if (v.vault_counted && clock_boot_ms() - v.vault_counted < WORKER_COUNT_MS)
+    int64_t began = clock_boot_ms();
+    if (began < v.vault_count_after)
         return;
     if (vault_init(&vault, &vault_gocryptfs, w->agent->paths->ciphertext, w->agent->paths->vault) < 0)
         return;
     if (vault_describe(&vault, true, &status) == 0) {
         struct board_view *view = board_begin(w->agent->board);
         view->vault_bytes = (int64_t)status.bytes;
-        view->vault_counted = clock_boot_ms();
+        view->vault_count_after = clock_boot_ms() + 20 * (clock_boot_ms() - began);
         board_end(w->agent->board);
     }
     vault_finish(&vault);

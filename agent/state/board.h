@@ -28,7 +28,8 @@ struct board_view {
     char work[BOARD_TEXT];    /* what the worker cannot do at the moment, and what to do about it */
     char vault_driver[16], vault_path[PATH_MAX];
     bool vault_open;
-    int64_t vault_bytes, vault_counted; /* of the ciphertext; clock_boot_ms() of the counting */
+    int64_t vault_bytes,
+        vault_count_after; /* of the ciphertext; clock_boot_ms() before which it is not counted again */
     bool keyring_available, keyring_locked;
     char wipe_order[65], wipe_text[BOARD_TEXT];
     /* channel */

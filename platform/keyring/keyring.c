@@ -11,8 +11,9 @@ static int check_kind(const char *kind) {
 }
 
 void keyring_status(struct keyring *k, struct keyring_status *ret) {
-    struct keyring_status status = {0};
-    *ret = k->driver->status(k, &status) < 0 ? (struct keyring_status){0} : status;
+    struct keyring_status status = {0}, none = {0};
+    int r = k->driver->status(k, &status);
+    *ret = r < 0 ? none : status;
 }
 
 int keyring_store(struct keyring *k, const char *kind, const char *label, const void *secret, size_t n) {

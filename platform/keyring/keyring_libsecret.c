@@ -94,7 +94,9 @@ static void error_cleanup(GError **error) {
 }
 
 static void object_cleanup(void *p) {
-    g_clear_object((GObject **)p);
+    GObject *object = *(GObject **)p;
+    if (object)
+        g_object_unref(object);
 }
 
 static void items_cleanup(GList **items) {
@@ -151,8 +153,10 @@ static int open_default(struct libsecret_job *job, SecretService *service, Secre
         return from_glib("The default keyring cannot be opened", error);
     /* The session collection is forgotten at logout: never a place for a key. */
     if (collection &&
-        g_str_has_suffix(g_dbus_proxy_get_object_path(G_DBUS_PROXY(collection)), "/collection/session"))
-        g_clear_object(&collection);
+        g_str_has_suffix(g_dbus_proxy_get_object_path(G_DBUS_PROXY(collection)), "/collection/session")) {
+        g_object_unref(collection);
+        collection = NULL;
+    }
     *ret = collection;
     return collection ? 0 : KEYRING_NOTHING;
 }

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define FLUSH_SECONDS 15
@@ -234,6 +235,7 @@ static int run_serve(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     (void)umask(077);
+    (void)setrlimit(RLIMIT_CORE, &(const struct rlimit){0, 0}); /* keys are in this memory */
     log_init("satchel-server", getenv("SATCHEL_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     const char *verb = argc > 1 ? argv[1] : "";
     for (int i = 1; i < argc; i++)

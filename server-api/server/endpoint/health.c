@@ -40,6 +40,8 @@ static int metrics_body(struct store_tx *tx, void *arg) {
 }
 
 static int metrics_listener(struct buf *text, const char *name, struct http_server *server) {
+    if (!server)
+        return 0; /* not started yet */
     struct http_counts counts = http_server_counts(server);
     int r = buf_printf(text,
                        "satchel_http_connections{listener=\"%s\"} %llu\n"
