@@ -50,7 +50,6 @@ static int password_ask(const char *login, struct buf *ret) {
     cleanup(fd) int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return err_set(ERR_USAGE, "there is no terminal to ask for the password; use --password-stdin");
-    (void)dprintf(fd, "Mail password for %s: ", cli_safe(login));
     if (tcgetattr(fd, &password_before) < 0)
         return err_errno("cannot ask for the password");
     struct termios silent = password_before;
@@ -59,6 +58,8 @@ static int password_ask(const char *login, struct buf *ret) {
     (void)signal(SIGINT, password_interrupted);
     (void)signal(SIGTERM, password_interrupted);
     (void)tcsetattr(fd, TCSAFLUSH, &silent);
+    /* Only now: what is typed at the prompt must not be seen. */
+    (void)dprintf(fd, "Mail password for %s: ", cli_safe(login));
     int r = password_line(fd, ret);
     (void)tcsetattr(fd, TCSAFLUSH, &password_before);
     (void)signal(SIGINT, SIG_DFL);

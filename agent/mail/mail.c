@@ -91,7 +91,7 @@ static int on_configure(struct child *c, const cJSON *op) {
         r = json_need_str(vault, "path", 3000, &path);
     if (r == 0)
         r = json_need_int(vault, "device", 0, INT64_MAX, &device);
-    if (r < 0)
+    if (r < 0 || !path)
         return r;
     if (path[0] != '/' || keep_days < 0 || keep_days > KEEP_DAYS_MAX)
         return err_set(ERR_INVALID,

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -36,13 +37,12 @@ void vault_finish(struct vault *v) {
 
 /* The directory both lie in, made where it is absent. */
 static int make_parent(const char *path) {
-    cleanup(free) char *parent = strdup(path);
-    if (!parent)
-        return err_errno("cannot use the vault");
-    char *slash = strrchr(parent, '/');
-    if (slash == parent)
+    char parent[PATH_MAX];
+    size_t n = (size_t)(strrchr(path, '/') - path);
+    if (n == 0)
         return 0;
-    *slash = '\0';
+    if ((size_t)snprintf(parent, sizeof parent, "%.*s", (int)n, path) >= sizeof parent)
+        return err_set(ERR_INVALID, "the path of the vault is too long");
     cleanup(fd) int fd = -1;
     return file_make_dirs(parent, 0700, &fd);
 }

@@ -148,10 +148,10 @@ static int list_dir(int dir, DIR **ret) {
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     if (!stream) {
-        int r = err_errno("cannot list the vault");
+        (void)err_errno("cannot list the vault");
         if (fd >= 0)
             (void)close(fd);
-        return r;
+        return ERR_SYSTEM;
     }
     *ret = stream;
     return 0;

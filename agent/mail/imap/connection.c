@@ -192,15 +192,20 @@ static int connection_perform(struct imap_connection *c, const struct imap_endpo
     }
 }
 
-int imap_connection_open(const struct imap_endpoint *endpoint, int cancel, int64_t deadline,
-                         struct imap_connection **ret) {
-    cleanup(connection) struct imap_connection *c = calloc(1, sizeof *c);
+static struct imap_connection *connection_new(int cancel) {
+    struct imap_connection *c = calloc(1, sizeof *c);
     if (!c)
-        return err_set(ERR_SYSTEM, "out of memory");
+        return NULL;
     c->cancel = cancel;
     c->multi = curl_multi_init();
     c->easy = curl_easy_init();
-    if (!c->multi || !c->easy)
+    return c;
+}
+
+int imap_connection_open(const struct imap_endpoint *endpoint, int cancel, int64_t deadline,
+                         struct imap_connection **ret) {
+    cleanup(connection) struct imap_connection *c = connection_new(cancel);
+    if (!c || !c->multi || !c->easy)
         return err_set(ERR_SYSTEM, "out of memory");
     char *url = NULL;
     int r = connection_url(endpoint, &url);

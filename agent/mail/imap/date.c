@@ -43,7 +43,7 @@ int imap_date_parse(const char *text, size_t n, int64_t *ret) {
         tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60 || zone < 0 ||
         zone > 2359)
         return err_set(ERR_INVALID, "not an IMAP date");
-    int64_t east = (zone / 100 * 60 + zone % 100) * 60;
+    int64_t east = (int64_t)(zone / 100 * 60 + zone % 100) * 60;
     int64_t value = (int64_t)timegm(&tm) - (s[21] == '+' ? east : -east);
     *ret = value < 0 ? 0 : value;
     return 0;

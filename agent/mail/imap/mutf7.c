@@ -81,7 +81,7 @@ int mutf7_decode(const char *name, size_t n, struct buf *ret) {
     bool after_run = false;
     for (size_t i = 0; i < n && r == 0; i++) {
         char c = name[i];
-        if (c < 0x20 || c > 0x7e) {
+        if (c < 0x20 || c > 0x7e || (c == '&' && after_run && (i + 1 == n || name[i + 1] != '-'))) {
             r = mutf7_bad();
         } else if (c != '&') {
             r = buf_add(ret, &c, 1);
@@ -90,8 +90,6 @@ int mutf7_decode(const char *name, size_t n, struct buf *ret) {
             r = buf_add(ret, "&", 1);
             after_run = false;
             i++;
-        } else if (after_run) {
-            r = mutf7_bad();
         } else {
             i++;
             r = mutf7_run(name, n, &i, ret);
@@ -146,7 +144,7 @@ static int encode_close(struct encoder *e) {
     int r = 0;
     if (!e->open)
         return 0;
-    if (e->count > 0)
+    if (e->count > 0 && e->count < 6)
         r = buf_add(e->ret, &alphabet[e->bits << (6 - e->count) & 0x3f], 1);
     *e = (struct encoder){.ret = e->ret};
     return r < 0 ? r : buf_add(e->ret, "-", 1);

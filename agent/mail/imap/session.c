@@ -121,15 +121,13 @@ static void session_code(struct imap_session *s) {
     uint64_t number = 0;
     if (imap_node_is(p, name, "CAPABILITY"))
         session_capabilities(s, 3, p->nodes[1].end);
-    else if (imap_node_is(p, name, "READ-ONLY"))
+    if (imap_node_is(p, name, "READ-ONLY"))
         s->read_only = true;
-    else if (!value)
-        return;
-    else if (imap_node_is(p, name, "PERMANENTFLAGS"))
+    if (value && imap_node_is(p, name, "PERMANENTFLAGS"))
         s->permanent = imap_flags(p, value);
-    else if (!imap_node_number(p, value, &number))
+    if (!value || !imap_node_number(p, value, &number))
         return;
-    else if (imap_node_is(p, name, "UIDVALIDITY") && number <= UIDVALIDITY_MAX)
+    if (imap_node_is(p, name, "UIDVALIDITY") && number <= UIDVALIDITY_MAX)
         s->uidvalidity = (uint32_t)number;
     else if (imap_node_is(p, name, "UIDNEXT") && number <= UINT32_MAX)
         s->uidnext = (uint32_t)number;

@@ -68,7 +68,7 @@ int account_parse(const cJSON *json, struct account **ret) {
         r = json_need_int(json, "port", 1, 65535, &port);
     if (r == 0)
         r = json_need_str(json, "security", 16, &security);
-    if (r < 0)
+    if (r < 0 || !security || !a->endpoint.password)
         return r;
     if (strcmp(security, "tls") != 0 && strcmp(security, "starttls") != 0)
         return err_set(ERR_INVALID, "\"security\" must be \"tls\" or \"starttls\"");

@@ -297,8 +297,8 @@ static int store_flags(struct sync *s, struct sync_folder *f, struct pass *p, st
 
 /* Sends the flag changes, grouped by what is to be changed. */
 static int pass_store(struct sync *s, struct sync_folder *f, struct pass *p) {
-    cleanup(free) struct plan_action **group = p->plan.n ? calloc(p->plan.n, sizeof *group) : NULL;
-    if (p->plan.n && !group)
+    cleanup(free) struct plan_action **group = calloc(p->plan.n + 1, sizeof(void *));
+    if (!group)
         return err_set(ERR_SYSTEM, "out of memory");
     for (unsigned change = 1; change < (IMAP_FLAGS_ALL + 1) * 2; change++) {
         unsigned flags = change & IMAP_FLAGS_ALL;
@@ -345,36 +345,42 @@ static int pass_hold_moves(struct sync *s, struct sync_folder *f, struct pass *p
     return r;
 }
 
-/* \Deleted, and UID EXPUNGE of exactly these where the server can. */
+/* UID EXPUNGE of exactly these (RFC 4315). An imap_result or negative. */
+static int send_expunge(struct sync *s, struct plan_action **group, size_t n) {
+    cleanup(free) uint32_t *uids = calloc(n + 1, sizeof *uids);
+    int r = uids ? 0 : err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; r == 0 && i < n; i++)
+        uids[i] = group[i]->uid;
+    for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {
+        cleanup(buf) struct buf set = {0};
+        r = uidset_write(uids + at, n - at, SET_MAX, &set, &used);
+        if (r == 0)
+            r = imap_command(s->imap, "UID EXPUNGE %s", set.data);
+    }
+    return r;
+}
+
+/* Removes on the server what a reader removed here: \Deleted, and where the server can expunge single
+ * messages, that. */
 static int pass_expunge(struct sync *s, struct sync_folder *f, struct pass *p) {
-    cleanup(free) struct plan_action **group =
-        p->plan.expunges ? calloc(p->plan.expunges, sizeof *group) : NULL;
+    cleanup(free) struct plan_action **group = calloc(p->plan.expunges + 1, sizeof(void *));
     size_t n = 0;
-    for (size_t i = 0; group && i < p->plan.n; i++)
+    if (!group)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; i < p->plan.n; i++)
         if (p->plan.actions[i].kind == PLAN_EXPUNGE && p->plan.actions[i].uid != 0)
             group[n++] = &p->plan.actions[i];
     if (n == 0)
-        return p->plan.expunges && !group ? err_set(ERR_SYSTEM, "out of memory") : 0;
+        return 0;
     int r = store_check(&s->store); /* never mistake a vault that is being closed for removed mail */
     if (r == 0)
         r = pass_hold_moves(s, f, p, group, n);
     n = drop_done(group, n);
     if (r == 0 && n > 0)
         r = store_flags(s, f, p, group, n, "+", IMAP_DELETED);
-    for (size_t i = 0; r == 0 && i < n && (s->imap->capabilities & IMAP_CAP_UIDPLUS);) {
-        cleanup(buf) struct buf set = {0};
-        size_t used = 0;
-        uint32_t uids[256], count = 0;
-        for (; count < 256 && i < n; i++)
-            if (group[i]->uid != 0)
-                uids[count++] = group[i]->uid;
-        for (size_t at = 0; r == 0 && at < count; at += used) {
-            buf_clear(&set);
-            r = uidset_write(uids + at, count - at, SET_MAX, &set, &used);
-            if (r == 0)
-                r = imap_command(s->imap, "UID EXPUNGE %s", set.data);
-        }
-    }
+    n = drop_done(group, n);
+    if (r == 0 && n > 0 && (s->imap->capabilities & IMAP_CAP_UIDPLUS))
+        r = send_expunge(s, group, n);
     if (r > 0) {
         folder_problem(p, f, "the server refuses to remove messages: %s", s->imap->text);
         for (size_t i = 0; i < n; i++)
@@ -446,7 +452,7 @@ static void mark_found(const struct imap_parser *parser, const uint32_t *uids, s
 static int pass_filter(struct sync *s, uint32_t *uids, size_t *n) {
     char day[IMAP_DATE_SIZE];
     size_t kept = 0;
-    cleanup(free) bool *keep = calloc(*n, sizeof *keep);
+    cleanup(free) bool *keep = calloc(*n + 1, sizeof *keep);
     if (!keep)
         return err_set(ERR_SYSTEM, "out of memory");
     (void)imap_date_day(clock_real_ms() / 1000 - (int64_t)s->keep_days * 86400, day);

@@ -27,24 +27,34 @@ static void destroy_cleanup(struct sync_folder **f) {
     sync_folder_destroy(*f);
 }
 
+/* A folder with copies of its names, or NULL. */
+static struct sync_folder *folder_new(const char *mailbox, size_t n, const char *quoted,
+                                      const char *directory) {
+    struct sync_folder *f = calloc(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->mailbox = name_is_inbox(mailbox, n) ? strdup("INBOX") : strndup(mailbox, n);
+    f->quoted = strdup(quoted);
+    f->directory = strdup(directory);
+    f->hash = name_hash(mailbox, n);
+    f->dirty = true;
+    if (f->mailbox && f->quoted && f->directory)
+        return f;
+    sync_folder_destroy(f);
+    return NULL;
+}
+
 /* Makes the folder of a mailbox. ERR_INVALID, ERR_TOO_LARGE, ERR_REFUSED: a name that cannot be kept. */
 static int folder_make(struct sync *s, const char *mailbox, size_t n, char delimiter,
                        struct sync_folder **ret) {
-    cleanup(destroy) struct sync_folder *f = calloc(1, sizeof *f);
     cleanup(buf) struct buf quoted = {0}, directory = {0};
-    if (!f)
-        return err_set(ERR_SYSTEM, "out of memory");
     int r = name_folder(mailbox, n, delimiter, &directory);
     if (r == 0)
         r = imap_quote(mailbox, n, &quoted);
     if (r < 0)
         return r;
-    f->mailbox = name_is_inbox(mailbox, n) ? strdup("INBOX") : strndup(mailbox, n);
-    f->quoted = buf_steal(&quoted);
-    f->directory = buf_steal(&directory);
-    f->hash = name_hash(mailbox, n);
-    f->dirty = true;
-    if (!f->mailbox || !f->quoted || !f->directory)
+    cleanup(destroy) struct sync_folder *f = folder_new(mailbox, n, quoted.data, directory.data);
+    if (!f)
         return err_set(ERR_SYSTEM, "out of memory");
     r = state_folder_get(s->state, f->mailbox, f->directory, &f->row);
     if (r == 0)
@@ -65,7 +75,7 @@ static int list_append(struct folder_list *l, struct sync_folder *f) {
     if (l->n == l->allocated) {
         size_t more = l->allocated ? l->allocated * 2 : 32;
         struct sync_folder **grown =
-            l->n >= LIST_FOLDERS_MAX ? NULL : reallocarray(l->items, more, sizeof(*grown));
+            l->n >= LIST_FOLDERS_MAX ? NULL : reallocarray(l->items, more, sizeof(void *));
         if (!grown)
             return err_set(ERR_TOO_LARGE, "the mail server has more than %d folders", LIST_FOLDERS_MAX);
         l->items = grown;
@@ -153,17 +163,14 @@ static int list_known(void *ctx, const char *mailbox, const char *directory, int
     struct known *known = ctx;
     if (folder_list_find(known->list, folder))
         return 0;
-    cleanup(destroy) struct sync_folder *f = calloc(1, sizeof *f);
     cleanup(buf) struct buf quoted = {0};
-    if (!f || imap_quote(mailbox, strlen(mailbox), &quoted) < 0)
+    size_t n = strlen(mailbox);
+    if (imap_quote(mailbox, n, &quoted) < 0)
         return 0;
-    f->mailbox = strdup(mailbox);
-    f->directory = strdup(directory);
-    f->quoted = buf_steal(&quoted);
-    f->hash = name_hash(mailbox, strlen(mailbox));
-    f->row.id = folder;
-    if (!f->mailbox || !f->directory || !f->quoted)
+    cleanup(destroy) struct sync_folder *f = folder_new(mailbox, n, quoted.data, directory);
+    if (!f)
         return err_set(ERR_SYSTEM, "out of memory");
+    f->row.id = folder;
     int r = list_append(known->list, f);
     if (r == 0)
         f = NULL;
@@ -185,7 +192,7 @@ static int list_sweep(struct sync *s, struct folder_list *l) {
         i++;
     }
     if (l->n > 1)
-        qsort(l->items, l->n, sizeof(*l->items), by_name);
+        qsort(l->items, l->n, sizeof(void *), by_name);
     return r;
 }
 

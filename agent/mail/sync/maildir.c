@@ -78,7 +78,7 @@ static int make_child(int parent, const char *name, bool *made, int *ret) {
 
 int maildir_open(int root, const char *directory, bool *ret_made, struct maildir *ret) {
     cleanup(fd) int folder = -1;
-    cleanup(maildir) struct maildir m = MAILDIR_INIT;
+    struct maildir m = MAILDIR_INIT;
     bool made_cur = false, made = false;
     int r = make_beneath(root, directory, &folder);
     if (r == 0)
@@ -87,11 +87,12 @@ int maildir_open(int root, const char *directory, bool *ret_made, struct maildir
         r = make_child(folder, "new", &made, &m.fresh);
     if (r == 0)
         r = make_child(folder, "cur", &made_cur, &m.cur);
-    if (r < 0)
+    if (r < 0) {
+        maildir_close(&m);
         return r;
+    }
     *ret_made = made_cur;
     *ret = m;
-    m = (struct maildir)MAILDIR_INIT;
     return 0;
 }
 
@@ -205,7 +206,7 @@ static bool is_quiet(const struct timespec *then, const struct timespec *now) {
 
 int maildir_scan(const struct maildir *m, uint32_t hash, uint32_t uidvalidity, struct maildir_list *ret) {
     cleanup(maildir_list) struct maildir_list list = {0};
-    struct times before, after;
+    struct times before = {0}, after = {0};
     struct timespec now;
     size_t allocated = 0;
     int r = take_times(m, &before);
