@@ -388,8 +388,10 @@ static int bus_address(char *out, size_t size) {
 static int make_job(const struct keyring *k, enum libsecret_op op, const char *kind,
                     struct libsecret_job **ret) {
     struct libsecret_job *job = calloc(1, sizeof *job);
-    if (!job)
-        return err_errno("cannot ask the keyring");
+    if (!job) {
+        (void)err_errno("cannot ask the keyring");
+        return ERR_SYSTEM;
+    }
     job->refs = 1;
     job->op = op;
     job->timeout_ms = k->timeout_ms;
@@ -401,7 +403,7 @@ static int make_job(const struct keyring *k, enum libsecret_op op, const char *k
         job->done < 0 ? err_errno("cannot ask the keyring") : bus_address(job->address, sizeof job->address);
     if (r == 0 && atomic_load(&libsecret_abandoned) >= LIBSECRET_ABANDONED_MAX)
         r = err_set(ERR_KEYRING, LIBSECRET_SILENT);
-    if (r < 0) {
+    if (r != 0) {
         unref_job(job);
         return r;
     }
@@ -447,7 +449,7 @@ static int libsecret_store(struct keyring *k, const char *kind, const char *labe
                            size_t n) {
     cleanup(job) struct libsecret_job *job = NULL;
     int r = make_job(k, OP_STORE, kind, &job);
-    if (r < 0)
+    if (r != 0)
         return r;
     (void)snprintf(job->label, sizeof job->label, "%s", label);
     char *text = encode_base64url(secret, n);
@@ -464,13 +466,13 @@ static int libsecret_load(struct keyring *k, const char *kind, struct buf *ret) 
     int r = make_job(k, OP_LOAD, kind, &job);
     if (r == 0)
         r = wait_job(job);
-    return r < 0 ? r : buf_add(ret, job->secret.data, job->secret.len);
+    return r != 0 ? r : buf_add(ret, job->secret.data, job->secret.len);
 }
 
 static int libsecret_remove(struct keyring *k, const char *kind) {
     cleanup(job) struct libsecret_job *job = NULL;
     int r = make_job(k, OP_REMOVE, kind, &job);
-    return r < 0 ? r : wait_job(job);
+    return r != 0 ? r : wait_job(job);
 }
 
 static int libsecret_list(struct keyring *k, struct keyring_kinds *ret) {

@@ -70,7 +70,7 @@ static const struct vault_driver fake_driver = {
     .count_servers = fake_count_servers,
 };
 
-static char base[] = "/tmp/satchel-vault.XXXXXX";
+static char base[32];
 static struct vault v;
 static struct buf key;
 
@@ -170,7 +170,7 @@ static int setup(void **state) {
     static char bytes[VAULT_KEY_SIZE + 1];
     memset(&fake, 0, sizeof fake);
     key = (struct buf){.data = bytes, .len = VAULT_KEY_SIZE};
-    memcpy(base + sizeof base - 7, "XXXXXX", 6);
+    (void)snprintf(base, sizeof base, "/tmp/satchel-vault.XXXXXX");
     if (!mkdtemp(base))
         return -1;
     return vault_init(&v, &fake_driver, at("deep/er/vault.enc"), at("deep/er/vault"));
