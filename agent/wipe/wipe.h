@@ -65,8 +65,9 @@ int wipe_set_aside(int state_dir);
 
 /*
  * Runs the steps. 0 with a result, "done" or "failed"; the caller deletes it. ERR_WRONG_STATE without a
- * journal, ERR_INVALID for a bad one. A result that was "done" once is given again, unchanged, without
- * running anything.
+ * journal, ERR_INVALID for a bad one. Under a second for an ordinary vault, up to half a
+ * minute when the keyring is silent (the vault is gone long before). A result that was "done" once is given
+ * again, unchanged, without running anything.
  *
  * {"result": "done"|"failed", "reason" (of the first step that failed),
  *  "steps": [{"name", "outcome": "done"|"failed"|"nothing-to-do", "started_at", "duration_ms", "detail"?}],
