@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 """Runs a test program as an ordinary user: as_user.py [--no-fuse] PROGRAM ARGS...
 
-Root changes to `nobody` in a temporary directory of its own, and lets users open /dev/fuse for as long as the program
-runs where the machine does not (Debian does: 0666). Programs of the build, also those named by SATCHEL_TEST_*, are
-copied to where the user can read them; sources that the user cannot read are a reason to skip (77). With --no-fuse the program sees a /dev/fuse that it may not open.
-Started by an ordinary user, who is one already, it is skipped (77) with --no-fuse and runs the program otherwise.
+Root changes to `nobody` in a temporary directory and a mount namespace of its own, in which users may open
+/dev/fuse as on an ordinary Debian (a bare machine has it 0600); the machine itself is not changed. Programs of the
+build, also those named by SATCHEL_TEST_*, are copied to where the user can read them; sources that the user cannot
+read are a reason to skip (77). With --no-fuse the program sees a /dev/fuse that it may not open. Started by an
+ordinary user, who is one already, it is skipped (77) with --no-fuse and runs the program otherwise.
 """
 
 import os
 import pwd
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -34,7 +34,6 @@ def main():
         os.execv(args[0], args)
     user = pwd.getpwnam("nobody")
     directory = tempfile.mkdtemp(prefix="satchel-user.")
-    before = None
     try:
         os.chown(directory, user.pw_uid, user.pw_gid)
         change = ["setpriv", "--reuid=%d" % user.pw_uid, "--regid=%d" % user.pw_gid, "--clear-groups"]
@@ -47,17 +46,13 @@ def main():
                 variables.append(name + "=" + copy(value, directory))
         program = args[0] if args[0].startswith("/usr/") else copy(args[0], directory)
         command = change + ["env"] + variables + [program] + args[1:]
-        if no_fuse:
-            closed = os.path.join(directory, "closed")
-            os.close(os.open(closed, os.O_CREAT | os.O_WRONLY, 0o600))
-            command = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" %s && exec "$@"' % FUSE, closed] + command
-        elif os.path.exists(FUSE) and not os.stat(FUSE).st_mode & stat.S_IWOTH:
-            before = stat.S_IMODE(os.stat(FUSE).st_mode)
-            os.chmod(FUSE, 0o666)
+        node = os.path.join(directory, "dev")
+        os.mkdir(node, 0o755)
+        prepare = 'mount -t tmpfs -o mode=755 satchel-test "$0" && mknod -m %s "$0/fuse" c 10 229 && ' % (
+            "600" if no_fuse else "666") + 'mount --bind "$0/fuse" %s && exec "$@"' % FUSE
+        command = ["unshare", "--mount", "sh", "-c", prepare, node] + command
         return subprocess.run(command, cwd="/", check=False).returncode
     finally:
-        if before is not None:
-            os.chmod(FUSE, before)
         shutil.rmtree(directory, ignore_errors=True)
 
 
