@@ -220,7 +220,8 @@ class Dovecot:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                context = ssl.create_default_context(cadata=self.ca_pem)
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a test may want a bad one
                 imaplib.IMAP4_SSL(self.host, self.port, ssl_context=context, timeout=5).logout()
                 return self
             except (OSError, imaplib.IMAP4.error):

@@ -396,7 +396,8 @@ static void *engine_main(void *ctx) {
     struct engine *e = ctx;
     while (engine_take(e)) {
         if (!e->config) {
-            (void)engine_wait(e, INT64_MAX);
+            struct pollfd p[2] = {{.fd = e->cancel, .events = POLLIN}, {.fd = e->wake, .events = POLLIN}};
+            (void)poll(p, 2, -1);
             orders_answer(e, orders_without_config(e), false, "no mail account is set up");
             continue;
         }

@@ -348,8 +348,10 @@ static int pass_hold_moves(struct sync *s, struct sync_folder *f, struct pass *p
 /* UID EXPUNGE of exactly these (RFC 4315). An imap_result or negative. */
 static int send_expunge(struct sync *s, struct plan_action **group, size_t n) {
     cleanup(free) uint32_t *uids = calloc(n + 1, sizeof *uids);
-    int r = uids ? 0 : err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; r == 0 && i < n; i++)
+    int r = 0;
+    if (!uids)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
         uids[i] = group[i]->uid;
     for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {
         cleanup(buf) struct buf set = {0};

@@ -51,7 +51,7 @@ static int folder_make(struct sync *s, const char *mailbox, size_t n, char delim
     int r = name_folder(mailbox, n, delimiter, &directory);
     if (r == 0)
         r = imap_quote(mailbox, n, &quoted);
-    if (r < 0)
+    if (r < 0 || !quoted.data || !directory.data)
         return r;
     cleanup(destroy) struct sync_folder *f = folder_new(mailbox, n, quoted.data, directory.data);
     if (!f)
@@ -97,7 +97,7 @@ static int list_take(struct sync *s, struct folder_list *l, const char *mailbox,
         (void)snprintf(l->problem, sizeof l->problem, "a folder of the server is left out: %s", err_text());
         return 0;
     }
-    if (r < 0)
+    if (r < 0 || !f)
         return r;
     f->listed = true;
     r = list_append(l, f);
@@ -165,7 +165,7 @@ static int list_known(void *ctx, const char *mailbox, const char *directory, int
         return 0;
     cleanup(buf) struct buf quoted = {0};
     size_t n = strlen(mailbox);
-    if (imap_quote(mailbox, n, &quoted) < 0)
+    if (imap_quote(mailbox, n, &quoted) < 0 || !quoted.data)
         return 0;
     cleanup(destroy) struct sync_folder *f = folder_new(mailbox, n, quoted.data, directory);
     if (!f)
