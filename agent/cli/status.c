@@ -62,53 +62,62 @@ static void status_human(const cJSON *status) {
         (void)printf("Problem:      %s\n", cli_safe(json_str(status, "problem")));
 }
 
-/* What the disk tells while satcheld does not run. */
-static int status_from_disk(cJSON **ret) {
+/* Whether this device belongs to an organization, as far as the disk tells. */
+static int status_enrolled(bool *ret) {
     struct paths paths;
     cleanup(device) struct device device = {0};
     int r = paths_find(&paths);
     cleanup(fd) int dir = r == 0 ? open(paths.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (dir >= 0)
         r = device_load(dir, &device);
-    if (r < 0)
-        return r;
+    if (r == 0)
+        *ret = device.state != DEVICE_UNENROLLED;
+    return r;
+}
+
+/* On a device that belongs to nobody there is nothing to start an agent for. */
+static int status_unenrolled(cJSON **ret) {
     cleanup(cJSON) cJSON *status = cJSON_CreateObject();
     cJSON *agent = cJSON_CreateObject();
-    r = json_add_str(status, "state", device_state_name(device.state)) |
-        json_add_bool(agent, "running", false) | json_add_item(status, "agent", agent);
-    if (device.state != DEVICE_UNENROLLED)
-        r |= json_add_str(status, "organization", device.organization) |
-             json_add_str(status, "device", device.id);
+    int r = json_add_str(status, "state", device_state_name(DEVICE_UNENROLLED)) |
+            json_add_bool(agent, "running", false) | json_add_item(status, "agent", agent);
     if (r == 0)
         *ret = steal(status);
     return r;
 }
 
-static int status_run(int argc, char **argv, bool json) {
-    int r = cli_arguments(argc, argv, 0, 0);
-    if (r < 0)
-        return cli_fail(r, json);
+/* An enrolled device without its agent gets no mail and no orders: asking for its status starts it. */
+static int status_ask(cJSON **ret) {
+    bool enrolled = false;
     cleanup(cli_agent) struct cli_agent a = {.fd = -1};
+    int r = cli_connect(false, &a);
+    if (r == ERR_UNREACHABLE) {
+        r = status_enrolled(&enrolled);
+        if (r == 0 && !enrolled)
+            return status_unenrolled(ret);
+        if (r == 0)
+            r = cli_connect(true, &a);
+    }
+    return r < 0 ? r : cli_call(&a, "status", NULL, NULL, ret);
+}
+
+static int status_run(int argc, char **argv, bool json) {
     cleanup(cJSON) cJSON *status = NULL;
-    bool running = cli_connect(false, &a) == 0;
-    r = running ? cli_call(&a, "status", NULL, NULL, &status) : status_from_disk(&status);
+    int r = cli_arguments(argc, argv, 0, 0);
+    if (r == 0)
+        r = status_ask(&status);
     if (r < 0)
         return cli_fail(r, json);
-    if (json && cli_print(status) < 0)
-        return 1;
-    if (!json)
-        status_human(status);
-    const char *state = json_str(status, "state");
-    if (running || !state || strcmp(state, "unenrolled") == 0)
-        return 0;
-    (void)fprintf(stderr,
-                  "satchel: satcheld is not running; start it with your session, or with `satchel sync`\n");
-    return 3;
+    if (json)
+        return cli_print(status) < 0 ? 1 : 0;
+    status_human(status);
+    return 0;
 }
 
 const struct cli_verb cli_status = {
     .name = "status",
     .arguments = "",
-    .summary = "Show the state of the enrollment, the mail, the vault and the keyring.",
+    .summary = "Show the state of the enrollment, the mail, the vault and the keyring. Starts satcheld on an "
+               "enrolled device.",
     .run = status_run,
 };

@@ -133,9 +133,13 @@ void worker_look(struct worker *w) {
     keyring.timeout_ms = WORKER_LOOK_MS;
     keyring_status(&keyring, &status);
     struct board_view *v = board_begin(w->agent->board);
+    bool usable = status.available && !status.locked,
+         news = usable && (!v->keyring_available || v->keyring_locked);
     v->keyring_available = status.available;
     v->keyring_locked = status.locked;
     board_end(w->agent->board);
+    if (news)
+        worker_kick(w); /* what waited for the keyring need not wait for its next try */
     worker_count_vault(w);
 }
 

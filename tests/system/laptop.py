@@ -83,6 +83,12 @@ class Laptop:
                     return path
         return None
 
+    def vault_is_usable(self):
+        try:
+            return bool(os.listdir(self.vault / "Mail"))
+        except OSError:
+            return False
+
     def mounts(self):
         with open("/proc/self/mountinfo", encoding="utf-8") as source:
             return [line.split()[4] for line in source if line.split()[4].startswith(self.session.directory)]

@@ -290,13 +290,39 @@ def test_help_and_usage(laptop):
     assert laptop.run("leave").returncode == 1
 
 
-def test_status_without_an_agent(company, enrolled):
-    laptop, _ = enrolled
-    laptop.signal(signal.SIGTERM)
-    done = laptop.run("status", "--json")
-    assert done.returncode == 3
-    document = json.loads(done.stdout)
-    assert document["state"] == "enrolled" and document["agent"]["running"] is False
+def test_status_without_an_agent(company, laptop):
+    """On an enrolled device it starts the agent, on another one there is nothing to start."""
+    assert laptop.status() == {"state": "unenrolled", "agent": {"running": False}}
+    assert laptop.agent_pid() is None
+    login = company.employee(3)
+    laptop.enroll(company.link(login), PASSWORD)
+    assert laptop.stop()
+    assert laptop.status()["state"] == "enrolled" and laptop.agent_pid()
+
+
+def test_a_keyring_locked_at_the_start(company, enrolled):
+    """Fails closed, says so, and goes on when it is unlocked; the mail that is there stays."""
+    laptop, login = enrolled
+    laptop.stop()
+    laptop.session.lock()
+    laptop.start()
+    status = laptop.wait_status(lambda s: s["keyring"]["locked"] and s.get("problem"))
+    assert "locked" in status["problem"] and not status["server"]["connected"]
+    laptop.session.stop_service()
+    laptop.session.start_service()
+    laptop.wait_status(lambda s: s["account"]["imap"] == "ok" and s["server"]["connected"], 60)
+
+
+def test_a_vault_whose_server_died(company, enrolled):
+    """gocryptfs is killed: the agent opens the vault again, and nothing is taken for a deletion."""
+    laptop, login = enrolled
+    subprocess.run(["pkill", "-KILL", "-f", "gocryptfs.*" + str(laptop.ciphertext)], check=True)
+    company.mail.deliver(login, "INBOX", message("After the vault died"))
+    wait_for(lambda: laptop.vault_is_usable() and laptop.find("After the vault died"), 60)
+    assert laptop.satchel("sync", "--wait")["messages"] == 31
+    with company.mail.client(login) as imap:
+        imap.select("INBOX", readonly=True)
+        assert len(imap.search(None, "ALL")[1][0].split()) == 11
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
