@@ -106,7 +106,11 @@ static int run_init(int argc, char **argv) {
         return err_set(ERR_USAGE, "init needs DIR, --organization, --domain and --public-url");
     if (strcmp(store, "sqlite") != 0)
         return err_set(ERR_REFUSED, "this version stores in SQLite only; leave --store out");
-    int r = organization_init(argv[optind], &s);
+    int r = s.listen ? listen_check(s.listen) : 0;
+    if (r == 0 && s.admin_listen)
+        r = listen_check(s.admin_listen);
+    if (r == 0)
+        r = organization_init(argv[optind], &s);
     if (r == 0)
         r = init_store(argv[optind], s.name);
     if (r == 0)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define REPORT_ORDERS_MAX 64
+#define REPORT_NUMBER_MAX 9007199254740992.0 /* 2^53: exact in JSON */
 
 void device_view_finish(struct device_view *view) {
     free(view->profile);
@@ -98,11 +99,12 @@ static int report_copy(const struct report_member *m, const cJSON *value, cJSON 
         int r = value->valuestring[0] ? text_check(what, value->valuestring, ORDER_TEXT_MAX) : 0;
         return r < 0 ? r : json_add_str(into, m->key, value->valuestring);
     }
-    if (m->type == cJSON_Number && cJSON_IsNumber(value))
+    if (m->type == cJSON_Number && value->valuedouble >= 0 && value->valuedouble <= REPORT_NUMBER_MAX &&
+        cJSON_IsNumber(value))
         return json_add_int(into, m->key, (int64_t)value->valuedouble);
     if (m->type == cJSON_True && cJSON_IsBool(value))
         return json_add_bool(into, m->key, cJSON_IsTrue(value));
-    return err_set(ERR_INVALID, "%s.%s: is of the wrong type", m->object, m->key);
+    return err_set(ERR_INVALID, "%s.%s: is not what it should be", m->object, m->key);
 }
 
 /* The known members of a report. */

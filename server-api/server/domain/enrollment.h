@@ -9,7 +9,7 @@
 #include "server-api/server/domain/organization.h"
 #include "server-api/server/store/store_device.h"
 
-#define ENROLLMENT_EXPIRES_LEAST 1 /* seconds */
+#define ENROLLMENT_EXPIRES_LEAST 1                      /* seconds */
 #define ENROLLMENT_EXPIRES_MOST (INT64_C(30) * 86400)   /* seconds */
 #define ENROLLMENT_EXPIRES_DEFAULT (INT64_C(1) * 86400) /* seconds */
 

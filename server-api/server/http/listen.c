@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-int listen_open(const char *address, int *ret_fd) {
+static int listen_resolve(const char *address, struct addrinfo **ret) {
     const char *colon = strrchr(address, ':');
     char host[256];
     bool brackets = address[0] == '[' && colon && colon > address && colon[-1] == ']';
@@ -18,13 +18,25 @@ int listen_open(const char *address, int *ret_fd) {
                    address + (brackets ? 1 : 0));
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+    int rc = getaddrinfo(host, colon + 1, &hints, ret);
+    return rc == 0 ? 0 : err_set(ERR_USAGE, "%s is not a numeric ADDR:PORT: %s", address, gai_strerror(rc));
+}
+
+int listen_check(const char *address) {
     struct addrinfo *found = NULL;
-    int rc = getaddrinfo(host, colon + 1, &hints, &found);
-    if (rc != 0)
-        return err_set(ERR_USAGE, "%s is not a numeric ADDR:PORT: %s", address, gai_strerror(rc));
+    int r = listen_resolve(address, &found);
+    if (r == 0)
+        freeaddrinfo(found);
+    return r;
+}
+
+int listen_open(const char *address, int *ret_fd) {
+    struct addrinfo *found = NULL;
+    int r = listen_resolve(address, &found);
+    if (r < 0)
+        return r;
     cleanup(fd) int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int on = 1;
-    int r = 0;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
         bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0)
         r = err_errno("cannot listen on %s", address);

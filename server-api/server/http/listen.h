@@ -4,6 +4,9 @@
 #ifndef SATCHEL_SERVER_HTTP_LISTEN_H
 #define SATCHEL_SERVER_HTTP_LISTEN_H
 
+/* Whether `address` can be listened on as far as its form goes. ERR_USAGE. */
+int listen_check(const char *address);
+
 /* Listens on ADDR:PORT or [ADDR]:PORT (numeric). ERR_USAGE for a malformed address, ERR_SYSTEM. The caller
  * closes *ret_fd. */
 int listen_open(const char *address, int *ret_fd);
