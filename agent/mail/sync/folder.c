@@ -270,7 +270,14 @@ static int pass_files(struct sync *s, struct sync_folder *f, struct pass *p) {
     return 0;
 }
 
-/* One STORE for the UIDs in `uids`; on NO they are marked as not done. */
+/* What the server refused is looked at again in the next pass. */
+static void mark_not_done(struct plan_action **actions, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (actions[i])
+            actions[i]->uid = 0;
+}
+
+/* STORE for the UIDs of `actions`; on NO they are marked as not done. */
 static int store_flags(struct sync *s, struct sync_folder *f, struct pass *p, struct plan_action **actions,
                        size_t n, const char *sign, unsigned flags) {
     cleanup(buf) struct buf names = {0};
@@ -287,8 +294,7 @@ static int store_flags(struct sync *s, struct sync_folder *f, struct pass *p, st
             r = imap_command(s->imap, "UID STORE %s %sFLAGS.SILENT (%s)", set.data, sign, names.data);
         if (r > 0) {
             folder_problem(p, f, "the server refuses flag changes: %s", s->imap->text);
-            for (size_t i = at; i < at + used; i++)
-                actions[i]->uid = 0;
+            mark_not_done(actions + at, used);
             r = 0;
         }
     }
@@ -385,8 +391,7 @@ static int pass_expunge(struct sync *s, struct sync_folder *f, struct pass *p) {
         r = send_expunge(s, group, n);
     if (r > 0) {
         folder_problem(p, f, "the server refuses to remove messages: %s", s->imap->text);
-        for (size_t i = 0; i < n; i++)
-            group[i]->uid = 0;
+        mark_not_done(group, n);
         r = 0;
     }
     return r;
@@ -518,6 +523,10 @@ int sync_folder_run(struct sync *s, struct sync_folder *f) {
     f->problem[0] = '\0';
     f->dirty = f->touched = false;
     int r = pass_open(s, f, &p);
+    if (r == ERR_INVALID) {
+        folder_problem(&p, f, "%s", err_text());
+        r = 1;
+    }
     if (r == 0)
         r = pass_select(s, f, &p);
     if (r > 0) {
@@ -566,5 +575,5 @@ int sync_folder_count(struct sync *s, struct sync_folder *f) {
     }
     if (r == 0)
         f->pending = pending;
-    return r;
+    return r == ERR_INVALID ? 0 : r; /* the next pass says what is in the way */
 }

@@ -29,39 +29,34 @@ static int open_beneath(int root, const char *path) {
     return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
+static int open_error(void) {
+    if (errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
+        return err_set(ERR_INVALID, "something that is no mail folder is in its place");
+    return err_errno("cannot open a mail folder");
+}
+
 /* Makes the directories of `path` one by one and opens the last. */
 static int make_beneath(int root, const char *path, int *ret) {
     char part[NAME_PATH_MAX + 1];
-    for (const char *end = path; end; end = *end ? end + 1 : NULL) {
-        end = strchrnul(end, '/');
-        size_t n = (size_t)(end - path);
+    cleanup(fd) int parent = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0)
+        return open_error();
+    for (const char *at = path, *end = path; *end; at = end + 1) {
+        end = strchrnul(at, '/');
+        size_t n = (size_t)(end - at);
         if (n >= sizeof part)
             return err_set(ERR_TOO_LARGE, "a folder's name is too long");
-        memcpy(part, path, n);
+        memcpy(part, at, n);
         part[n] = '\0';
-        int fd = open_beneath(root, part);
-        if (fd < 0 && errno == ENOENT) {
-            const char *slash = strrchr(part, '/');
-            cleanup(fd) int parent = slash ? -1 : dup(root);
-            if (slash) {
-                part[slash - part] = '\0';
-                parent = open_beneath(root, part);
-            }
-            const char *last = slash ? slash + 1 : part;
-            if (parent < 0 || (mkdirat(parent, last, 0700) != 0 && errno != EEXIST))
-                return err_errno("cannot make a mail folder");
-            if (slash)
-                part[slash - part] = '/';
-            fd = open_beneath(root, part);
-        }
-        if (fd < 0)
-            return err_errno("cannot open a mail folder");
-        if (*end) {
-            (void)close(fd);
-            continue;
-        }
-        *ret = fd;
+        if (mkdirat(parent, part, 0700) != 0 && errno != EEXIST)
+            return err_errno("cannot make a mail folder");
+        int child = open_beneath(parent, part);
+        if (child < 0)
+            return open_error();
+        (void)close(parent);
+        parent = child;
     }
+    *ret = steal_fd(&parent);
     return 0;
 }
 
@@ -71,7 +66,7 @@ static int make_child(int parent, const char *name, bool *made, int *ret) {
         return err_errno("cannot make a mail folder");
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return err_errno("cannot open a mail folder");
+        return open_error();
     *ret = fd;
     return 0;
 }
@@ -357,7 +352,8 @@ int maildir_remove(int root, const char *directory, uint32_t hash) {
     static const char *const parts[] = {"cur", "new", "tmp"};
     cleanup(fd) int folder = open_beneath(root, directory);
     if (folder < 0)
-        return errno == ENOENT ? 0 : err_errno("cannot open a mail folder");
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0
+                                                                     : err_errno("cannot open a mail folder");
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         cleanup(fd) int dir = openat(folder, parts[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int r = dir < 0 ? 0 : remove_files(dir, hash);

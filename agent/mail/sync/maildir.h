@@ -26,7 +26,7 @@ enum maildir_place { MAILDIR_CUR, MAILDIR_NEW };
 
 /*
  * Opens a folder below `root`, making what is missing, through no symbolic link. *ret_made: whether cur/ had
- * to be made. ERR_SYSTEM.
+ * to be made. ERR_INVALID when something that is no directory is in the way, ERR_SYSTEM.
  */
 int maildir_open(int root, const char *directory, bool *ret_made, struct maildir *ret);
 void maildir_close(struct maildir *m);

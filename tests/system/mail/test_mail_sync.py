@@ -266,6 +266,24 @@ def test_a_message_moved_by_a_reader_is_not_lost(server, vault, start):
     assert 4 in server_side(server, bodies=False) and 5 not in server_side(server, bodies=False)
 
 
+def test_what_is_in_the_way_of_one_folder_stops_no_other(server, vault, start, tmp_path):
+    server.generate("anna", 50)
+    server.start()
+    (tmp_path / "elsewhere").mkdir()
+    (vault / "Mail").mkdir()
+    (vault / "Mail" / "Sent").symlink_to(tmp_path / "elsewhere")
+    (vault / "Mail" / "Archive").write_text("a file")
+    child = start(server)
+    answer = child.sync()
+    assert not answer["ok"] and "in its place" in answer["text"]
+    assert not any((tmp_path / "elsewhere").iterdir())
+    assert_equal(server, vault, ["INBOX", "Entwürfe", "Projekte/Übersicht"])
+    (vault / "Mail" / "Sent").unlink()
+    (vault / "Mail" / "Archive").unlink()
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+
+
 def test_folders_come_and_go(server, vault, start):
     server.generate("anna", 50)
     server.start()
