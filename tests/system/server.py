@@ -12,6 +12,7 @@ Device() is the device API by hand, for tests of the server alone. stop() leaves
 
 import base64
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -280,8 +281,14 @@ def b64(data):
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
+@functools.lru_cache(maxsize=None)
+def _fingerprint(pem):
+    return b64(hashlib.sha256(openssl("pkey", "-pubout", "-outform", "DER", input=pem)).digest())
+
+
 def fingerprint(key):
-    return b64(hashlib.sha256(openssl("pkey", "-in", key, "-pubout", "-outform", "DER")).digest())
+    """The kid of a private key in a PEM file."""
+    return _fingerprint(pathlib.Path(key).read_bytes())
 
 
 def sign(payload, kind, key):

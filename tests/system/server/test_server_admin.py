@@ -153,7 +153,7 @@ def test_enroll_code_expiry(shared):
     assert abs(datetime.fromisoformat(made["expires_at"].replace("Z", "+00:00")).timestamp() - now - 7200) < 60
     for text in ("0", "-1h", "x", "5y", "1hh", ""):
         assert server.ctl_raw("enroll-code", "create", "anna", f"--expires={text}").returncode == 2
-    for text in ("5s", "400d"):
+    for text in ("31d", "400d"):
         assert server.ctl_raw("enroll-code", "create", "anna", f"--expires={text}").returncode == 4
     assert server.ctl_raw("enroll-code", "create", "nobody").returncode == 1
 
@@ -368,7 +368,7 @@ def test_tls_versions(shared):
     server = shared
     context = ssl.create_default_context(cafile=str(server.ca))
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.maximum_version = 0x0302  # TLS 1.1
     context.set_ciphers("ALL:@SECLEVEL=0")
     for port in (server.port, server.admin_port):
         with pytest.raises((ssl.SSLError, OSError)):
