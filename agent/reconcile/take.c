@@ -54,19 +54,21 @@ static void take_claimed_id(const cJSON *jws, char ret[ORDER_ID_MAX + 1]) {
 
 static int take_check_order(const struct agent *a, const cJSON *jws, struct order *ret, cJSON **ret_payload) {
     cleanup(cJSON) cJSON *payload = NULL;
+    struct order order = {0};
     int r = trust_verify(&a->trust, TRUST_ORDER, jws, &payload);
     if (r == 0)
-        r = order_read(payload, ret);
+        r = order_read(payload, &order);
     if (r < 0)
         return r;
-    if (strcmp(ret->device, a->device.id) != 0)
+    if (strcmp(order.device, a->device.id) != 0)
         return err_set(ERR_REFUSED, "the order is for another device");
-    if (ret->sequence <= a->device.last_sequence)
+    if (order.sequence <= a->device.last_sequence)
         return err_set(ERR_REFUSED, "the order is an old one: number %lld, and %lld was taken already",
-                       (long long)ret->sequence, (long long)a->device.last_sequence);
-    if (ret->kind != ORDER_WIPE)
+                       (long long)order.sequence, (long long)a->device.last_sequence);
+    if (order.kind != ORDER_WIPE)
         return err_set(ERR_REFUSED, "this version cannot carry out \"%s\" orders",
-                       order_kind_name(ret->kind));
+                       order_kind_name(order.kind));
+    *ret = order;
     *ret_payload = steal(payload);
     return 0;
 }

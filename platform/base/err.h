@@ -8,21 +8,21 @@
 #define SATCHEL_BASE_ERR_H
 
 enum err_code {
-    ERR_SYSTEM = -1,      /* the operating system said no (disk, memory, descriptors) */
-    ERR_INVALID = -2,     /* bad input: from the network, the disk or a person */
-    ERR_UNREACHABLE = -3, /* no connection, or it broke; trying again later may help */
-    ERR_REFUSED = -4,     /* the other side, or a rule of ours, says no; trying again does not help */
-    ERR_AUTH = -5,        /* wrong credential */
-    ERR_TLS = -6,         /* the peer's certificate or the handshake is not acceptable */
-    ERR_KEYRING = -7,     /* no keyring, a locked one, or one that does not answer */
-    ERR_TIMEOUT = -8,     /* a deadline passed */
-    ERR_CANCELED = -9,    /* asked to stop */
-    ERR_PROTOCOL = -10,   /* the peer breaks its protocol */
-    ERR_TOO_LARGE = -11,  /* over a cap */
-    ERR_NOT_FOUND = -12,  /* what was named does not exist */
-    ERR_WRONG_STATE = -13,      /* not possible in the present state */
-    ERR_SIGNATURE = -14,  /* a signature is missing or does not verify */
-    ERR_USAGE = -15,      /* a command line that makes no sense */
+    ERR_SYSTEM = -1,       /* the operating system said no (disk, memory, descriptors) */
+    ERR_INVALID = -2,      /* bad input: from the network, the disk or a person */
+    ERR_UNREACHABLE = -3,  /* no connection, or it broke; trying again later may help */
+    ERR_REFUSED = -4,      /* the other side, or a rule of ours, says no; trying again does not help */
+    ERR_AUTH = -5,         /* wrong credential */
+    ERR_TLS = -6,          /* the peer's certificate or the handshake is not acceptable */
+    ERR_KEYRING = -7,      /* no keyring, a locked one, or one that does not answer */
+    ERR_TIMEOUT = -8,      /* a deadline passed */
+    ERR_CANCELED = -9,     /* asked to stop */
+    ERR_PROTOCOL = -10,    /* the peer breaks its protocol */
+    ERR_TOO_LARGE = -11,   /* over a cap */
+    ERR_NOT_FOUND = -12,   /* what was named does not exist */
+    ERR_WRONG_STATE = -13, /* not possible in the present state */
+    ERR_SIGNATURE = -14,   /* a signature is missing or does not verify */
+    ERR_USAGE = -15,       /* a command line that makes no sense */
 };
 
 /* Keeps the text for err_text() and returns `code`. */

@@ -42,7 +42,7 @@ static int paths_base(char out[PATH_MAX], const char *variable, const char *belo
 }
 
 int paths_find(struct paths *ret) {
-    struct paths p;
+    struct paths p = {0};
     int r = paths_base(p.state, "XDG_STATE_HOME", ".local/state");
     if (r == 0)
         r = paths_base(p.data, "XDG_DATA_HOME", ".local/share");

@@ -27,7 +27,7 @@ cJSON *order_make(const struct order *o) {
 }
 
 int order_read(const cJSON *payload, struct order *ret) {
-    const char *type = json_str(payload, "type"), *id = NULL, *device = NULL, *kind = NULL, *at = NULL;
+    const char *type = json_str(payload, "type"), *id = "", *device = "", *kind = "", *at = "";
     if (!type || strcmp(type, "order") != 0)
         return err_set(ERR_INVALID, "not an order");
     struct order o = {0};

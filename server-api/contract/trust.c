@@ -44,7 +44,7 @@ cJSON *trust_make(int64_t version, const char *organization, EVP_PKEY *key) {
 }
 
 static int trust_read_key(const cJSON *item, struct trust *t) {
-    const char *spki = NULL, *kid = NULL;
+    const char *spki = "", *kid = "";
     int r = json_need_str(item, "spki", 1024, &spki);
     if (r == 0)
         r = json_need_str(item, "kid", KEY_FINGERPRINT_SIZE - 1, &kid);
@@ -77,7 +77,7 @@ static int trust_read_key(const cJSON *item, struct trust *t) {
 }
 
 static int trust_read(const cJSON *doc, struct trust *t) {
-    const char *type = json_str(doc, "type"), *name = NULL;
+    const char *type = json_str(doc, "type"), *name = "";
     if (!type || strcmp(type, "trust") != 0)
         return err_set(ERR_INVALID, "not a trust document");
     int r = json_need_int(doc, "version", 1, INT64_C(1) << 53, &t->version);
