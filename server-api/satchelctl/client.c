@@ -122,8 +122,9 @@ int client_open_server(const char *url, const char *token_file, const char *ca_f
     r = file_read(AT_FDCWD, token_file, 1024, &c->token);
     if (r < 0)
         return r;
-    c->token.len = strcspn(c->token.data ? c->token.data : "", "\r\n");
-    if (c->token.len == 0)
+    if (c->token.data)
+        c->token.len = strcspn(c->token.data, "\r\n");
+    if (!c->token.data || c->token.len == 0)
         return err_set(ERR_INVALID, "%s holds no token", token_file);
     c->token.data[c->token.len] = '\0';
     *ret = steal(c);

@@ -57,7 +57,7 @@ static void output_cell(const char *text, int width, bool last) {
 int output_table(const cJSON *array, const char *const *columns) {
     int widths[OUTPUT_COLUMNS_MAX] = {0}, n = 0;
     const cJSON *item;
-    for (; columns[n] && n < OUTPUT_COLUMNS_MAX; n++)
+    for (; n < OUTPUT_COLUMNS_MAX && columns[n]; n++)
         widths[n] = output_width(columns[n]);
     cJSON_ArrayForEach(item, array) {
         for (int i = 0; i < n; i++) {

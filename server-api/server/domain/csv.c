@@ -63,7 +63,7 @@ static int csv_plain(struct csv *c) {
 }
 
 static int csv_record(struct csv *c) {
-    size_t starts[CSV_FIELDS_MAX];
+    size_t starts[CSV_FIELDS_MAX] = {0};
     for (c->n = 0;;) {
         if (c->n == CSV_FIELDS_MAX)
             return err_set(ERR_INVALID, "more than %d fields", CSV_FIELDS_MAX);

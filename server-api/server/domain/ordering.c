@@ -67,7 +67,10 @@ static int wipe_body(struct store_tx *tx, void *arg) {
     if (r < 0)
         return r;
     w->again = open[0] != '\0';
-    return w->again ? store_order_get(tx, open, &w->order) : wipe_add(tx, w);
+    if (!w->again)
+        return wipe_add(tx, w);
+    r = store_order_get(tx, open, &w->order);
+    return r < 0 ? r : audit_add(tx, w->actor, "wipe.ordered-again", w->device, audit_detail("order", open));
 }
 
 int ordering_wipe(struct store *s, struct organization *o, const char *actor, const char *device,
@@ -189,7 +192,7 @@ static int receiving_apply_leave(struct store_tx *tx, const struct receiving *v)
 static int receiving_body(struct store_tx *tx, void *arg) {
     struct receiving *v = arg;
     cleanup(store_order) struct store_order order = {0};
-    int64_t kept;
+    int64_t kept = 0;
     int r = v->order ? store_order_get(tx, v->order, &order) : 0;
     if (r < 0 && r != ERR_NOT_FOUND)
         return r;

@@ -193,7 +193,7 @@ static int organization_setting(const cJSON *json, const char *key, char *ret, s
 }
 
 static int organization_read_settings(struct organization *o, const char *path) {
-    char store[PATH_MAX / 2];
+    char store[PATH_MAX / 2] = "";
     cleanup(buf) struct buf text = {0};
     cleanup(cJSON) cJSON *json = NULL;
     int r = file_read(o->dir, "server.json", FILE_MAX, &text);
@@ -224,7 +224,7 @@ static int organization_read_settings(struct organization *o, const char *path) 
 static int organization_read_trust(struct organization *o) {
     cleanup(buf) struct buf text = {0};
     cleanup(cJSON) cJSON *jws = NULL;
-    struct trust trust;
+    struct trust trust = {0};
     int r = file_read(o->dir, "trust.json", FILE_MAX, &text);
     if (r == 0)
         r = json_parse(text.data ? text.data : "", text.len, &jws);

@@ -77,7 +77,7 @@ static int token_lookup_body(struct store_tx *tx, void *arg) {
 
 int token_find(struct store *s, const char *text, struct store_token *ret) {
     char hash[STORE_HASH_SIZE];
-    struct store_token token;
+    struct store_token token = {0};
     hash_text(text, hash);
     struct token_lookup lookup = {.hash = hash, .token = &token};
     int r = store_read(s, token_lookup_body, &lookup);

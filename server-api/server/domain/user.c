@@ -135,7 +135,7 @@ int user_import(struct store *s, const char *actor, const char *csv, size_t n, s
     if (import.n_problems == 0) {
         struct user_adding adding = {.actor = actor, .users = list.users, .n = list.n};
         r = store_write(s, user_add_body, &adding);
-        if (r == ERR_WRONG_STATE)
+        if (r == ERR_WRONG_STATE && list.lines)
             user_problem(&import, list.lines[adding.taken], err_text());
         else if (r < 0)
             return r;

@@ -38,7 +38,7 @@ static int audit_page_body(struct store_tx *tx, void *arg) {
 int endpoint_audit_list(struct http_request *r) {
     struct audit_page page = {0};
     cleanup(cJSON) cJSON *json = cJSON_CreateObject();
-    int64_t limit;
+    int64_t limit = 0;
     int e = http_query_int(r, "after", 0, INT64_MAX, 0, &page.after);
     if (e == 0)
         e = http_query_int(r, "limit", 1, APP_PAGE_MAX, APP_PAGE_DEFAULT, &limit);

@@ -41,6 +41,7 @@ int endpoint_receipts(struct http_request *r) {
         return e;
     if (receipt.order[0])
         hub_wake(app->hub, receipt.order);
+    hub_wake(app->hub, r->who.device); /* its state is another now */
     cJSON *json = cJSON_CreateObject();
     if (json_add_str(json, "acknowledged", receipt.id) < 0) {
         cJSON_Delete(json);

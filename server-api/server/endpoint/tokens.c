@@ -61,7 +61,7 @@ int endpoint_tokens_list(struct http_request *r) {
 
 int endpoint_tokens_create(struct http_request *r) {
     const char *name;
-    struct store_token token;
+    struct store_token token = {0};
     char text[TOKEN_TEXT_SIZE];
     int e = json_need_str(r->json, "name", TOKEN_NAME_MAX, &name);
     if (e == 0)

@@ -91,7 +91,7 @@ int endpoint_users_add(struct http_request *r) {
     if (type && strncasecmp(type, HTTP_CSV, strlen(HTTP_CSV)) == 0)
         return users_import(r);
     cleanup(cJSON) cJSON *body = NULL;
-    struct store_user user;
+    struct store_user user = {0};
     int e = json_parse(r->body.data ? r->body.data : "", r->body.len, &body);
     if (e == 0 && !cJSON_IsObject(body))
         e = err_set(ERR_INVALID, "the body must be a JSON object");
@@ -116,7 +116,7 @@ int endpoint_codes_create(struct http_request *r) {
     struct app *app = app_of(r);
     const char *login;
     int64_t seconds = ENROLLMENT_EXPIRES_DEFAULT;
-    struct enrollment_code code;
+    struct enrollment_code code = {0};
     int e = json_need_str(r->json, "login", USER_LOGIN_MAX, &login);
     if (e == 0 && cJSON_HasObjectItem(r->json, "expires_in"))
         e = json_need_int(r->json, "expires_in", ENROLLMENT_EXPIRES_LEAST, ENROLLMENT_EXPIRES_MOST, &seconds);

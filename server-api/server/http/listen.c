@@ -19,7 +19,9 @@ static int listen_resolve(const char *address, struct addrinfo **ret) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
     int rc = getaddrinfo(host, colon + 1, &hints, ret);
-    return rc == 0 ? 0 : err_set(ERR_USAGE, "%s is not a numeric ADDR:PORT: %s", address, gai_strerror(rc));
+    return rc == 0 && *ret
+               ? 0
+               : err_set(ERR_USAGE, "%s is not a numeric ADDR:PORT: %s", address, gai_strerror(rc));
 }
 
 int listen_check(const char *address) {
@@ -33,7 +35,7 @@ int listen_check(const char *address) {
 int listen_open(const char *address, int *ret_fd) {
     struct addrinfo *found = NULL;
     int r = listen_resolve(address, &found);
-    if (r < 0)
+    if (!found)
         return r;
     cleanup(fd) int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int on = 1;

@@ -148,7 +148,7 @@ static int sqlite_each(struct store_tx *tx, const char *sql, const struct sql_va
         return r;
     int rc;
     while (r == 0 && (rc = sqlite3_step(statement)) != SQLITE_DONE) {
-        struct sql_row row;
+        struct sql_row row = {0};
         if (rc != SQLITE_ROW) {
             r = sqlite_failed(c->db, "run a statement");
             break;
@@ -269,9 +269,9 @@ static int sqlite_read(void *state, store_body *body, void *arg) {
         s->pool = c->next;
     (void)pthread_mutex_unlock(&s->lock);
     int r = c ? 0 : sqlite_connect(s->path, false, &c);
-    if (r == 0)
+    if (c)
         r = sqlite_exec(c, "BEGIN");
-    if (r < 0) {
+    if (r < 0 || !c) {
         sqlite_connection_close(c);
         return r;
     }
