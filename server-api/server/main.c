@@ -158,9 +158,11 @@ static int serve_listen(struct serving *s) {
                                                     ? descriptors - 2 * ADMIN_CONNECTIONS
                                                     : descriptors / 2,
                                  .header_max = 4096};
-    int r = http_server_start(&config, &s->app.device);
+    struct http_server *started = NULL;
+    int r = http_server_start(&config, &started);
     if (r < 0)
         return r;
+    s->app.device = started;
     config.name = "admin";
     config.listen = s->organization->admin_listen;
     config.certificates = false;
@@ -170,7 +172,10 @@ static int serve_listen(struct serving *s) {
     config.threads = 2;
     config.connections = ADMIN_CONNECTIONS;
     config.header_max = 16384;
-    return http_server_start(&config, &s->app.admin);
+    r = http_server_start(&config, &started);
+    if (r == 0)
+        s->app.admin = started;
+    return r;
 }
 
 /* Until a signal asks us to end; the signals are blocked in every thread and taken here. */

@@ -17,10 +17,11 @@
 struct app {
     struct auth auth; /* store, organization, seen */
     struct hub *hub;
-    struct limit *limit;                /* of failed enrollments */
-    struct http_server *device, *admin; /* for /metrics; NULL while starting */
-    int64_t started_at;                 /* ms since 1970 */
-    char enroll_policy[256];            /* Content-Security-Policy of the page for people */
+    struct limit *limit; /* of failed enrollments */
+    /* for /metrics; NULL while starting: a request can come before its listener is noted here */
+    _Atomic(struct http_server *) device, admin;
+    int64_t started_at;      /* ms since 1970 */
+    char enroll_policy[256]; /* Content-Security-Policy of the page for people */
 };
 
 extern const struct http_route app_device_routes[], app_admin_routes[];
