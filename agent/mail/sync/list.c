@@ -220,7 +220,22 @@ static uint64_t status_number(const struct imap_parser *p, uint32_t list, const 
     return n && imap_node_number(p, n, &number) ? number : 0;
 }
 
-int folder_list_status(struct sync *s, struct sync_folder *f) {
+/* STATUS of the selected mailbox may tell what the session has seen, not what there is (RFC 3501
+ * section 6.3.10). */
+static int status_of_selected(struct sync *s, struct sync_folder *f) {
+    const struct imap_session *imap = s->imap;
+    int r = imap_select(s->imap, f->quoted);
+    if (r != IMAP_OK)
+        s->selected = NULL;
+    f->status = (struct state_folder){.id = f->row.id,
+                                      .messages = imap->exists,
+                                      .uidnext = imap->uidnext,
+                                      .uidvalidity = imap->uidvalidity,
+                                      .modseq = imap->modseq};
+    return r;
+}
+
+static int status_of_other(struct sync *s, struct sync_folder *f) {
     bool modseq = s->imap->capabilities & IMAP_CAP_CONDSTORE;
     int r = imap_send(s->imap, "STATUS %s (MESSAGES UIDNEXT UIDVALIDITY%s)", f->quoted,
                       modseq ? " HIGHESTMODSEQ" : "");
@@ -235,12 +250,15 @@ int folder_list_status(struct sync *s, struct sync_folder *f) {
         f->status.uidvalidity = (uint32_t)status_number(p, list, "UIDVALIDITY");
         f->status.modseq = status_number(p, list, "HIGHESTMODSEQ");
     }
-    if (r < 0)
-        return r;
-    if (s->imap->result != IMAP_OK)
+    return r < 0 ? r : (int)s->imap->result;
+}
+
+int folder_list_status(struct sync *s, struct sync_folder *f) {
+    int r = s->selected == f ? status_of_selected(s, f) : status_of_other(s, f);
+    if (r > 0)
         (void)snprintf(f->problem, sizeof f->problem, "the server does not open the folder: %.120s",
                        s->imap->text);
-    return (int)s->imap->result;
+    return r;
 }
 
 bool folder_list_needs_pass(const struct sync_folder *f) {

@@ -20,7 +20,8 @@ void folder_list_finish(struct folder_list *l);
 /* Takes in what LIST says: new folders, and those that have left the server, whose copies are removed. */
 int folder_list_update(struct sync *s, struct folder_list *l);
 
-/* STATUS of one folder into `status`. IMAP_OK, IMAP_NO or IMAP_BAD (then `problem` is set), or negative. */
+/* What the server says about one folder now, into `status`. IMAP_OK, IMAP_NO or IMAP_BAD (then `problem` is
+ * set), or negative. */
 int folder_list_status(struct sync *s, struct sync_folder *f);
 
 /* Whether a pass is needed: something happened here, or the server's numbers differ, or it has no

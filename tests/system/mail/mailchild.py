@@ -26,7 +26,7 @@ class Child:
         self.vault, self.account = pathlib.Path(vault), account
         ours, theirs = socket.socketpair()
         self.socket, self.buffer, self.events, self.ids = ours, b"", [], 0
-        environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=%d" % (os.getuid() == 0), UBSAN_OPTIONS="halt_on_error=1")
+        environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=%d:quarantine_size_mb=1" % (os.getuid() == 0), UBSAN_OPTIONS="halt_on_error=1")
         self.stderr = open(self.vault.parent / "child-stderr", "ab+")
         self.process = subprocess.Popen([program()], stdin=subprocess.DEVNULL, stderr=self.stderr, env=environment,
                                         preexec_fn=lambda: os.dup2(theirs.fileno(), 3), pass_fds=(3,))

@@ -105,6 +105,22 @@ def test_new_mail_arrives_by_idle(server, vault, start):
     child.status(lambda e: e["messages"] == 51)
 
 
+def test_a_sync_order_sees_what_was_there_before_it(server, vault, start):
+    """Also where the server has not yet told the waiting session."""
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    for n in range(10):
+        server.deliver("anna", "INBOX", b"Subject: %d\r\n\r\n" % n)
+        assert child.sync()["ok"]
+        assert len(files(vault / "Mail" / "INBOX")) == 11 + n
+        with selected(server) as imap:
+            imap.uid("STORE", str(n + 1), "+FLAGS", "(\\Flagged)")
+        assert child.sync()["ok"]
+        assert "F" in letters(vault, n + 1)
+
+
 def test_flags_go_up_within_a_second_and_come_down(server, vault, start):
     server.generate("anna", 50)
     server.start()
