@@ -43,7 +43,7 @@ static int satchel_common(int argc, char **argv, bool *json, bool *help) {
     return n;
 }
 
-int main(int argc, char **argv) {
+static int satchel_main(int argc, char **argv) {
     bool json = false, help = false;
     log_init("satchel", LOG_LEVEL_WARNING);
     (void)signal(SIGPIPE, SIG_IGN);
@@ -62,4 +62,14 @@ int main(int argc, char **argv) {
         return printf("Usage: satchel %s %s [--json]\n\n%s\n", verb->name, verb->arguments, verb->summary) <
                0;
     return verb->run(argc - 1, argv + 1, json);
+}
+
+/* What could not be shown was not done: a full disk behind standard output is a failure. */
+int main(int argc, char **argv) {
+    int status = satchel_main(argc, argv);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
+        (void)fprintf(stderr, "satchel: cannot write the output\n");
+        status = 1;
+    }
+    return status;
 }

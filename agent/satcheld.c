@@ -22,6 +22,7 @@
 
 #define SATCHELD_MAIL_FD 3
 #define SATCHELD_LOCK "lock"
+#define SATCHELD_RUNNING ERR_WRONG_STATE /* nothing else at the start gives this code */
 
 struct satcheld {
     struct paths paths;
@@ -65,7 +66,7 @@ static int satcheld_lock(struct satcheld *s) {
     if (s->lock < 0)
         return err_errno("cannot open the lock file");
     if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? err_set(ERR_WRONG_STATE, "satcheld is already running for this user")
+        return errno == EWOULDBLOCK ? err_set(SATCHELD_RUNNING, "satcheld is already running for this user")
                                     : err_errno("cannot take the lock");
     return 0;
 }
@@ -151,7 +152,10 @@ static void satcheld_ready(int ready_fd, int result) {
         notify_service("READY=1");
     if (ready_fd < 0)
         return;
-    (void)dprintf(ready_fd, "%s\n", result == 0 ? "ready" : err_text());
+    (void)dprintf(ready_fd, "%s\n",
+                  result == 0                  ? "ready"
+                  : result == SATCHELD_RUNNING ? "running"
+                                               : err_text());
     (void)close(ready_fd);
 }
 

@@ -15,11 +15,8 @@ int cli_connect(bool start, struct cli_agent *ret) {
         return r;
     int fd = -1;
     r = local_socket_connect(paths.control, &fd);
-    if (r == ERR_UNREACHABLE && start) {
-        r = start_agent(&paths);
-        if (r == 0)
-            r = local_socket_connect(paths.control, &fd);
-    }
+    if (r == ERR_UNREACHABLE && start)
+        r = start_agent(&paths, &fd);
     if (r < 0)
         return r == ERR_UNREACHABLE ? err_set(r, "satcheld is not running (%s)", err_text()) : r;
     ret->fd = fd;

@@ -21,7 +21,7 @@
 
 /* True when systemd --user knows the unit and has started it; Type=notify, so it listens when the call is
  * back. */
-static bool start_by_systemd(const struct paths *paths) {
+static bool start_by_systemd(void) {
     char private[PATH_MAX];
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     if (!runtime ||
@@ -35,10 +35,9 @@ static bool start_by_systemd(const struct paths *paths) {
     cleanup(process) struct process process = PROCESS_NONE;
     int status = 1;
     if (process_spawn(&(struct process_spawn){.path = systemctl, .argv = argv}, &process) < 0 ||
-        process_wait(&process, clock_boot_ms() + START_MS, &status) < 0 || status != 0)
+        process_wait(&process, clock_boot_ms() + START_MS, &status) < 0)
         return false;
-    cleanup(fd) int fd = -1;
-    return local_socket_connect(paths->control, &fd) == 0;
+    return status == 0;
 }
 
 /* satcheld beside this program, else in $PATH. The caller frees it. */
@@ -67,7 +66,8 @@ static int start_open_log(const struct paths *paths) {
     return fd;
 }
 
-/* satcheld writes "ready", or why it cannot, and closes the pipe. */
+/* satcheld writes "ready", "running" where another one is, or why it cannot, and closes the pipe.
+ * ERR_WRONG_STATE: another one is. */
 static int start_wait(int fd) {
     cleanup(buf) struct buf text = {.max = 4096};
     int64_t deadline = clock_boot_ms() + START_MS;
@@ -87,12 +87,12 @@ static int start_wait(int fd) {
         return 0;
     if (text.len && text.data[text.len - 1] == '\n')
         text.data[text.len - 1] = '\0';
-    return err_set(ERR_UNREACHABLE, "satcheld cannot start: %s", text.len ? text.data : "it ended at once");
+    const char *why = text.len ? text.data : "it ended at once";
+    return strcmp(why, "running") == 0 ? err_set(ERR_WRONG_STATE, "satcheld is already running")
+                                       : err_set(ERR_UNREACHABLE, "satcheld cannot start: %s", why);
 }
 
-int start_agent(const struct paths *paths) {
-    if (start_by_systemd(paths))
-        return 0;
+static int start_by_hand(const struct paths *paths) {
     cleanup(free) char *program = NULL;
     int r = start_find(&program);
     if (r < 0)
@@ -115,4 +115,19 @@ int start_agent(const struct paths *paths) {
         return r;
     (void)close(steal_fd(&writer));
     return start_wait(reader);
+}
+
+/* Of several that are started at the same time one gets the lock; the others' callers wait for that one to
+ * listen. */
+int start_agent(const struct paths *paths, int *ret_fd) {
+    int r = start_by_systemd() ? 0 : start_by_hand(paths);
+    if (r < 0 && r != ERR_WRONG_STATE)
+        return r;
+    int64_t deadline = clock_boot_ms() + START_MS;
+    for (;;) {
+        r = local_socket_connect(paths->control, ret_fd);
+        if (r != ERR_UNREACHABLE || clock_left(deadline) == 0)
+            return r;
+        (void)poll(NULL, 0, 20);
+    }
 }

@@ -7,7 +7,8 @@
 
 #include "platform/linux/paths.h"
 
-/* Returns when satcheld listens. ERR_UNREACHABLE with the reason it gave. */
-int start_agent(const struct paths *paths);
+/* Connects to the satcheld that was started, or to one that somebody else started meanwhile. ERR_UNREACHABLE
+ * with the reason. */
+int start_agent(const struct paths *paths, int *ret_fd);
 
 #endif

@@ -63,27 +63,27 @@ static void *control_connection_run(void *userdata) {
         log_warning("control socket: %s", err_text());
     (void)close(connection->fd);
     free(connection);
-    atomic_fetch_sub(&c->connections, 1);
+    (void)sem_post(&c->room);
     return NULL;
 }
 
+/* Waits for room first: who comes when all threads are busy stays in the backlog, and is served then. */
 static void control_accept(struct control *c) {
+    (void)sem_wait(&c->room);
     int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0)
-        return;
+    struct control_connection *connection = fd >= 0 ? malloc(sizeof *connection) : NULL;
     pthread_t thread;
-    struct control_connection *connection = malloc(sizeof *connection);
-    bool room = atomic_fetch_add(&c->connections, 1) < CONTROL_CONNECTIONS_MAX;
-    if (room && connection) {
+    if (connection) {
         *connection = (struct control_connection){.control = c, .fd = fd};
         if (pthread_create(&thread, NULL, control_connection_run, connection) == 0) {
             (void)pthread_detach(thread);
             return;
         }
     }
-    atomic_fetch_sub(&c->connections, 1);
+    (void)sem_post(&c->room);
     free(connection);
-    (void)close(fd);
+    if (fd >= 0)
+        (void)close(fd);
 }
 
 static void *control_run(void *userdata) {
@@ -100,7 +100,7 @@ static void *control_run(void *userdata) {
 }
 
 int control_start(struct control *c, const char *path) {
-    atomic_init(&c->connections, 0);
+    (void)sem_init(&c->room, 0, CONTROL_CONNECTIONS_MAX);
     c->stop = eventfd(0, EFD_CLOEXEC);
     if (c->stop < 0)
         return err_errno("cannot make an eventfd");

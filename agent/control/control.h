@@ -14,9 +14,9 @@
 #include "agent/state/board.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
+#include <semaphore.h>
 
-#define CONTROL_CONNECTIONS_MAX 16
+#define CONTROL_CONNECTIONS_MAX 32 /* more wait in the backlog */
 
 struct control {
     struct board *board; /* borrowed, as the next two */
@@ -26,7 +26,7 @@ struct control {
     int listener; /* owned */
     int stop;     /* owned eventfd */
     pthread_t thread;
-    atomic_int connections;
+    sem_t room; /* connections that may still be served */
 };
 
 /* Listens at `path`; the caller holds the lock of the state directory. */

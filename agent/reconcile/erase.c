@@ -183,12 +183,46 @@ static int erase_steps(struct agent *a, const char *order) {
     return erase_set_state(a, DEVICE_WIPED);
 }
 
-int agent_erase(struct agent *a) {
-    int r = a->begin ? wipe_begin(a->state_dir, a->begin) : 0;
+/*
+ * A journal that cannot be written, on a full disk for example, must not save the mail: the order was
+ * verified and is in memory. What is done here also makes room. Killed in between, the server repeats the
+ * order.
+ */
+static void erase_unjournaled(struct agent *a) {
+    log_error("%s; erasing without the journal", err_text());
+    a->credential = false;
+    if (child_kill(a->child) < 0)
+        log_error("%s; going on", err_text());
+    if (vault_destroy_key(&a->vault) < 0)
+        log_error("%s; going on", err_text());
+    if (keyring_remove(&a->keyring, KEYRING_VAULT_KEY) < 0 ||
+        keyring_remove(&a->keyring, KEYRING_MAIL_CREDENTIAL) < 0)
+        log_error("%s; going on", err_text());
+    if (vault_force_close(&a->vault, NULL) < 0 || vault_remove(&a->vault, NULL) < 0)
+        log_error("%s; going on", err_text());
+}
+
+/* Puts the cause of a new wipe on disk. */
+static int erase_begin(struct agent *a) {
+    if (!a->begin)
+        return 0;
+    (void)fchmod(a->state_dir, 0700); /* ours, whatever somebody made of its mode */
+    int r = wipe_begin(a->state_dir, a->begin);
+    if (r < 0) {
+        erase_unjournaled(a);
+        r = wipe_begin(a->state_dir, a->begin);
+    }
     if (r < 0)
         return r;
     cJSON_Delete(a->begin);
     a->begin = NULL;
+    return 0;
+}
+
+int agent_erase(struct agent *a) {
+    int r = erase_begin(a);
+    if (r < 0)
+        return r;
     cleanup(cJSON) cJSON *journal = NULL;
     const char *order = NULL;
     r = wipe_pending(a->state_dir, &journal);

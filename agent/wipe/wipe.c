@@ -2,10 +2,12 @@
 #include "agent/wipe/wipe_journal.h"
 #include "agent/wipe/wipe_steps.h"
 #include "platform/base/clock.h"
+#include "platform/base/encode.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 
@@ -20,7 +22,12 @@ int wipe_pending(int state_dir, cJSON **ret_journal) {
 }
 
 int wipe_set_aside(int state_dir) {
-    if (renameat(state_dir, WIPE_JOURNAL_NAME, state_dir, WIPE_JOURNAL_NAME ".bad") < 0 && errno != ENOENT)
+    /* What lies at an older name must not be in the way, and may be a directory. */
+    char id[RANDOM_ID_SIZE],
+        name[sizeof WIPE_JOURNAL_NAME + sizeof ".bad." + RANDOM_ID_SIZE] = WIPE_JOURNAL_NAME ".bad";
+    if (faccessat(state_dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        (void)snprintf(name, sizeof name, WIPE_JOURNAL_NAME ".bad.%s", random_id(id));
+    if (renameat(state_dir, WIPE_JOURNAL_NAME, state_dir, name) < 0 && errno != ENOENT)
         return err_errno("cannot move " WIPE_JOURNAL_NAME " aside");
     return fsync(state_dir) < 0 ? err_errno("cannot move " WIPE_JOURNAL_NAME " aside") : 0;
 }
@@ -28,7 +35,7 @@ int wipe_set_aside(int state_dir) {
 int wipe_begin(int state_dir, const cJSON *cause) {
     cleanup(cJSON) cJSON *old = NULL;
     int r = wipe_pending(state_dir, &old);
-    if (r == ERR_INVALID) {
+    if (r < 0) { /* not a journal, or a link, or not to be read: it must not be in the way of an order */
         log_warning("%s; moved aside for the new one", err_text());
         r = wipe_set_aside(state_dir);
     }

@@ -60,7 +60,7 @@ int wipe_begin(int state_dir, const cJSON *cause);
  */
 int wipe_pending(int state_dir, cJSON **ret_journal);
 
-/* Renames what wipe_pending called invalid to wipe.json.bad. */
+/* Renames what wipe_pending called invalid to wipe.json.bad.* */
 int wipe_set_aside(int state_dir);
 
 /*

@@ -47,7 +47,7 @@ int local_socket_listen(const char *path, int *ret_fd) {
     mode_t before = umask(0177);
     int bound = bind(fd, (const struct sockaddr *)&address, sizeof address);
     (void)umask(before);
-    if (bound < 0 || listen(fd, 16) < 0)
+    if (bound < 0 || listen(fd, SOMAXCONN) < 0)
         return err_errno("cannot listen at %s", path);
     *ret_fd = steal_fd(&fd);
     return 0;

@@ -5,10 +5,10 @@
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
+#include "platform/linux/notify.h"
 #include "server-api/server/domain/audit.h"
 #include "server-api/server/endpoint/app.h"
 #include "server-api/server/http/listen.h"
-#include "server-api/server/notify.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -230,9 +230,9 @@ static int run_serve(int argc, char **argv) {
         (void)printf("listening on %s (devices) and %s (admin)\n", s->organization->listen,
                      s->organization->admin_listen);
         (void)fflush(stdout);
-        notify_state("READY=1");
+        notify_service("READY=1");
         serve_wait(s, &signals);
-        notify_state("STOPPING=1");
+        notify_service("STOPPING=1");
         log_info("stopping");
     }
     char text[1024];

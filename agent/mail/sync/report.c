@@ -11,7 +11,7 @@
 #define SEND_MS 10000
 
 void report_init(struct report *r, int fd) {
-    *r = (struct report){.fd = fd, .imap = "unreachable", .push = "poll"};
+    *r = (struct report){.fd = fd, .imap = "connecting", .push = "poll"};
     (void)pthread_mutex_init(&r->lock, NULL);
 }
 

@@ -339,3 +339,25 @@ def test_a_restart_takes_the_vault_over(company, enrolled, sig):
     assert "took over" in laptop.log()
     company.mail.deliver(login, "INBOX", message("After the restart"))
     wait_for(lambda: laptop.find("After the restart"))
+
+
+def test_many_at_once(company, enrolled):
+    """A hundred terminals ask; and after a stop several start the agent at the same time: one does, all are answered."""
+    laptop, _ = enrolled
+
+    def ask(n):
+        asked = [subprocess.Popen(laptop.command("status", "--json"), env=laptop.environment(), stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) for _ in range(n)]
+        answers = [(one.communicate(timeout=120), one.returncode) for one in asked]
+        assert all(status == 0 for _, status in answers), [a for a in answers if a[1]][:3]
+        return {json.loads(out)["agent"]["pid"] for (out, _), _ in answers}
+    assert len(ask(100)) == 1
+    laptop.stop()
+    assert len(ask(4)) == 1
+
+
+def test_output_that_cannot_be_written(laptop):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        for args in (["status"], ["status", "--json"], ["--help"], ["--version"]):
+            done = subprocess.run(laptop.command(*args), env=laptop.environment(), stdout=full, stderr=subprocess.PIPE, check=False)
+            assert done.returncode == 1 and done.stderr

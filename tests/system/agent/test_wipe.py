@@ -170,6 +170,49 @@ def test_keyring_away_during_the_wipe(company, enrolled):
     assert laptop.session.items() == []
 
 
+@pytest.mark.parametrize("planted", ["directory", "dangling link", "occupied names"])
+def test_something_in_the_journals_place(company, enrolled, planted):
+    """A name that is taken in the state directory does not save the mail."""
+    laptop, _ = enrolled
+    journal = laptop.state / "wipe.json"
+    if planted == "dangling link":
+        journal.symlink_to("nowhere")
+    else:
+        journal.mkdir()
+    if planted == "occupied names":
+        (laptop.state / "wipe.json.bad").mkdir()
+        (laptop.state / "wipe.json.bad" / "x").touch()
+    device = laptop.status()["device"]
+    order = company.server.ctl("wipe", device, "--reason", "lost", "--wait", "60")
+    verified(company, order, device)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, for a small file system")
+def test_full_disk(company, laptop):
+    """No room for the journal: the mail is unreadable and gone all the same, done when there is room for the receipt."""
+    laptop.state.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", laptop.state], check=True)
+    try:
+        login = company.employee(9)
+        device = laptop.enroll(company.link(login), PASSWORD)["device"]
+        with open(laptop.state / "filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+        order = company.server.ctl("wipe", device, "--reason", "lost")["id"]
+        wait_for(lambda: not laptop.ciphertext.exists() and str(laptop.vault) not in laptop.mounts(), 30)
+        assert company.server.ctl("order", "show", order)["state"] == "delivered"
+        assert not {"vault-key", "mail-credential"} & set(laptop.session.kinds())
+        (laptop.state / "filler").unlink()
+        verified(company, wait_order(company, order, 90), device)
+        laptop.wait_status(lambda s: s["state"] == "unenrolled")
+    finally:
+        laptop.stop()
+        subprocess.run(["umount", laptop.state], check=False)
+
+
 def test_leave(company, enrolled):
     laptop, _ = enrolled
     mine = personal_files(laptop)
