@@ -67,9 +67,9 @@ static int satchel_main(int argc, char **argv) {
 /* What could not be shown was not done: a full disk behind standard output is a failure. */
 int main(int argc, char **argv) {
     int status = satchel_main(argc, argv);
-    if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
+    if (fflush(stdout) != 0 || ferror(stdout)) {
         (void)fprintf(stderr, "satchel: cannot write the output\n");
-        status = 1;
+        status = status ? status : 1;
     }
     return status;
 }

@@ -202,7 +202,7 @@ static void ctl_print_failure(const struct ctl_line *line, const struct ctl *ctl
         (void)output_json(json);
 }
 
-int main(int argc, char **argv) {
+static int ctl_main(int argc, char **argv) {
     log_init("satchelctl", LOG_LEVEL_WARNING);
     struct ctl_line line = {0};
     struct ctl ctl = {0};
@@ -224,4 +224,14 @@ int main(int argc, char **argv) {
         ctl_print_failure(&line, &ctl, r);
     client_close(ctl.client);
     return err_exit(r);
+}
+
+/* What could not be shown was not done: a full disk behind standard output is a failure. */
+int main(int argc, char **argv) {
+    int status = ctl_main(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        (void)fprintf(stderr, "satchelctl: cannot write the output\n");
+        status = status ? status : 1;
+    }
+    return status;
 }
