@@ -21,7 +21,7 @@
  *   {"event":"progress","folder":"INBOX","done":N,"total":N,"bytes":N} while messages come down; over all
  * folders
  *   {"event":"synced","id":N,"ok":true|false,"text":"..."}
- * WORD = ok | auth-failed | unreachable | tls-failed | protocol-error | vault-closed
+ * WORD = connecting | ok | auth-failed | unreachable | tls-failed | protocol-error | vault-closed
  *
  * The child ends at the end of the stream, and by SIGKILL with the thread that forked it (PR_SET_PDEATHSIG):
  * that thread must live as long as the child is wanted. It may be killed at any moment; the next start goes

@@ -52,10 +52,16 @@ def mutf7(name):
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with contextlib.closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens on at this moment. From below the range that outgoing connections take theirs
+    from, at random: tests run side by side."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with contextlib.closing(socket.socket()) as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def openssl(*args):

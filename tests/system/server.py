@@ -6,7 +6,7 @@
         server.publish(server.profile(version=1, host="127.0.0.1", port=10993))
         ... server.ctl("device", "list")["devices"] ...
 
-The programs are looked for in $SATCHEL_BUILD (the build directory), else in build/ and /tmp/build-server.
+The programs are looked for in $SATCHEL_BUILD (the build directory), else in build/.
 Device() is the device API by hand, for tests of the server alone. stop() leaves no process and no file.
 """
 
@@ -27,23 +27,18 @@ import tempfile
 import time
 import urllib.parse
 
+from dovecot import free_port
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def build_dir():
     """The build directory that has the server."""
     named = os.environ.get("SATCHEL_BUILD")
-    for candidate in filter(None, (named, ROOT / "build", "/tmp/build-server")):
+    for candidate in filter(None, (named, ROOT / "build")):
         if (pathlib.Path(candidate) / "server-api/server/satchel-server").exists():
             return pathlib.Path(candidate)
     raise RuntimeError("satchel-server is not built; set SATCHEL_BUILD to the build directory")
-
-
-def free_port():
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with contextlib.closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class CtlError(Exception):
