@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from conftest import CANARY, PASSWORD, message
+from company import CANARY, PASSWORD, message
 from dovecot import free_port
 from laptop import Laptop, wait_for
 from server import Server

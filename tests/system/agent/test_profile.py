@@ -9,7 +9,7 @@ import time
 import pytest
 
 import server as servers
-from conftest import PASSWORD, message
+from company import PASSWORD, message
 from laptop import wait_for
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import jws
 import server as servers
-from conftest import CANARY, PASSWORD
+from company import CANARY, PASSWORD
 from laptop import wait_for
 
 
