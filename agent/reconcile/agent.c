@@ -81,8 +81,6 @@ int agent_load(struct agent *a) {
                          "The stored mail profile was not usable and is fetched again: %s", err_text());
         }
     }
-    if (vault_adopt(&a->vault) == 0)
-        log_info("took over the open vault");
     agent_show(a);
     return 0;
 }
@@ -148,6 +146,7 @@ static bool agent_wants_secrets(const struct agent *a) {
 
 void agent_reconcile(struct agent *a) {
     int r = 0;
+    agent_undo_enrollment(a);
     /* An unfinished wipe needs nobody: it is not held up by a keyring that does not answer. */
     if (a->device.state != DEVICE_UNENROLLED)
         r = agent_erase(a);

@@ -39,9 +39,10 @@ struct agent {
     bool mail_current;  /* the child has the profile and credential in force */
     int64_t mail_after; /* clock_boot_ms() before which the child is not started again */
     unsigned mail_failures;
-    cJSON *begin;     /* owned: cause of a wipe whose journal is still to be written, or NULL */
-    bool receipt_out; /* the final receipt is in the outbox */
-    int64_t retry_at; /* clock_boot_ms(); INT64_MAX: nothing to try again */
+    cJSON *begin;          /* owned: cause of a wipe whose journal is still to be written, or NULL */
+    char told[BOARD_TEXT]; /* the failure of the wipe that the server was told last */
+    bool receipt_out;      /* the final receipt is in the outbox */
+    int64_t retry_at;      /* clock_boot_ms(); INT64_MAX: nothing to try again */
     unsigned failures;
 };
 
@@ -66,6 +67,11 @@ int agent_need_keyring(struct agent *a);
 
 /* join.c */
 int agent_enroll(struct agent *a, const char *link);
+
+/* Takes back the key of an enrollment that was cut off, if there was one; after one that was not, the mark
+ * that says so. */
+void agent_undo_enrollment(struct agent *a);
+
 int agent_credential(struct agent *a, const char *password);
 
 /* take.c */

@@ -35,8 +35,9 @@ cJSON *agent_account(const struct agent *a) {
     return steal(account);
 }
 
+/* A vault that an earlier satcheld left open is taken over, not pulled from under a reader. */
 static void apply_look(struct agent *a, struct plan_facts *ret) {
-    bool running = child_running(a->child);
+    bool running = child_running(a->child), known = a->vault.server.pid != 0;
     if (running && clock_boot_ms() > a->mail_after + APPLY_STEADY_MS)
         a->mail_failures = 0;
     *ret = (struct plan_facts){.managed = a->device.state == DEVICE_ENROLLED,
@@ -46,6 +47,8 @@ static void apply_look(struct agent *a, struct plan_facts *ret) {
                                .vault_open = vault_adopt(&a->vault) == 0,
                                .mail_running = running,
                                .mail_current = a->mail_current};
+    if (ret->vault_open && !known)
+        log_info("took over the open vault");
 }
 
 /* The key is stored before the vault is made with it: what cannot be stored cannot be lost. */
@@ -69,10 +72,7 @@ static int apply_create_vault(struct agent *a) {
 
 static int apply_open_vault(struct agent *a) {
     cleanup(buf) struct buf key = {.secret = true};
-    int r = vault_adopt(&a->vault);
-    if (r == 0)
-        return 0;
-    r = agent_need_keyring(a);
+    int r = agent_need_keyring(a);
     if (r == 0)
         r = keyring_load(&a->keyring, KEYRING_VAULT_KEY, &key);
     return r < 0 ? r : vault_open(&a->vault, &key);

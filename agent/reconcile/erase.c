@@ -127,6 +127,16 @@ static int erase_receipt(struct agent *a, const cJSON *result, const char *order
     return 0;
 }
 
+/* A failure is told when it is another one than before, not at every try. */
+static void erase_tell_failure(struct agent *a, const cJSON *result, const char *order, const char *text) {
+    if (!a->loaded || strcmp(a->told, text) == 0)
+        return;
+    if (erase_receipt(a, result, order, false) < 0)
+        log_warning("cannot tell the server: %s, ignoring", err_text());
+    else
+        board_text(a->told, "%s", text);
+}
+
 /* The receipt that an earlier run signed. 1: there is none. */
 static int erase_stored_receipt(struct agent *a) {
     cleanup(buf) struct buf text = {.max = RECEIPT_MAX * 2};
@@ -170,8 +180,7 @@ static int erase_steps(struct agent *a, const char *order) {
         char text[BOARD_TEXT];
         board_text(text, "the wipe is not complete and goes on: %.300s", reason ? reason : "unknown reason");
         erase_say(a, order, text);
-        if (a->loaded && erase_receipt(a, result, order, false) < 0)
-            log_warning("cannot tell the server: %s, ignoring", err_text());
+        erase_tell_failure(a, result, order, text);
         return err_set(ERR_SYSTEM, "%s", text);
     }
     const cJSON *removed = json_object(result, "removed");
@@ -308,6 +317,7 @@ int agent_forget(struct agent *a) {
     trust_finish(&a->trust);
     device_finish(&a->device);
     a->loaded = a->receipt_out = false;
+    a->told[0] = '\0';
     struct board_view *v = board_begin(a->board);
     v->connected = false;
     v->last_contact = v->disconnected_since = 0;

@@ -4,17 +4,42 @@
 #include "agent/state/activity.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
+#include "platform/base/file.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/*
+ * Written before the key goes into the keyring, removed when the device record is there or the key is gone
+ * again. Without it no key is taken back: one in the keyring may belong to an enrollment whose records are
+ * out of sight, on a home that is not mounted, say.
+ */
+#define JOIN_MARK "enrolling"
 
 /* Nothing of a failed enrollment stays in the keyring. */
 static void join_undo(struct agent *a) {
     if (keyring_remove(&a->keyring, KEYRING_DEVICE_KEY) < 0 ||
-        keyring_remove(&a->keyring, KEYRING_DEVICE_CERTIFICATE) < 0)
+        keyring_remove(&a->keyring, KEYRING_DEVICE_CERTIFICATE) < 0 ||
+        file_remove(a->state_dir, JOIN_MARK) < 0)
         log_warning("cannot take back the device key: %s, ignoring", err_text());
+}
+
+void agent_undo_enrollment(struct agent *a) {
+    struct keyring_status status;
+    if (faccessat(a->state_dir, JOIN_MARK, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    if (a->device.state != DEVICE_UNENROLLED) { /* it was not cut off: only the mark is left */
+        if (file_remove(a->state_dir, JOIN_MARK) < 0)
+            log_warning("%s, ignoring", err_text());
+        return;
+    }
+    keyring_status(&a->keyring, &status);
+    if (status.available && !status.locked)
+        join_undo(a);
 }
 
 static int join_store(struct agent *a, struct enrollment *e) {
@@ -27,6 +52,7 @@ static int join_store(struct agent *a, struct enrollment *e) {
     device_finish(&a->device);
     a->device = e->device;
     e->device = (struct device){0};
+    agent_undo_enrollment(a);
     return agent_open_trust(a);
 }
 
@@ -36,6 +62,8 @@ static int join_exchange(struct agent *a, const struct link *link, struct buf *k
                          struct enrollment *ret) {
     cleanup(EVP_PKEY) EVP_PKEY *key = key_generate();
     int r = key ? key_private_pem(key, key_pem) : ERR_SYSTEM;
+    if (r == 0)
+        r = file_write_atomic(a->state_dir, JOIN_MARK, "", 0, 0600);
     if (r == 0)
         r = keyring_store(&a->keyring, KEYRING_DEVICE_KEY, "Satchel: device key", key_pem->data,
                           key_pem->len);

@@ -28,8 +28,9 @@
 
 #define VAULT_KEY_SIZE 32 /* random bytes: 256 bits */
 #define VAULT_DEADLINE_MS 20000
-#define VAULT_KILL_MS 2000 /* for killed programs to be gone */
-#define VAULT_NOTHING 1    /* there was nothing to do */
+#define VAULT_PROBE_MS 3000 /* a mounted file system that takes longer to open a directory hangs */
+#define VAULT_KILL_MS 2000  /* for killed programs to be gone */
+#define VAULT_NOTHING 1     /* there was nothing to do */
 
 struct vault {
     const struct vault_driver *driver;

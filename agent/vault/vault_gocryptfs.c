@@ -296,7 +296,7 @@ static int gocryptfs_adopt(struct vault *v) {
     if (r == 0)
         return err_set(ERR_WRONG_STATE, "something else is mounted on %s: %s", v->mount, m.source);
     int result = 0;
-    r = process_probe(try_directory, v->mount, clock_boot_ms() + VAULT_DEADLINE_MS / 2, &result);
+    r = process_probe(try_directory, v->mount, clock_boot_ms() + VAULT_PROBE_MS, &result);
     if (r < 0)
         return err_context(r, "the vault is open and cannot be used");
     if (result != 0)

@@ -191,6 +191,10 @@ int process_spawn(const struct process_spawn *how, struct process *ret) {
 int process_probe(int (*fn)(const void *arg), const void *arg, int64_t deadline, int *ret_result) {
     pid_t pid = fork_quietly();
     if (pid == 0) {
+        /* It may hang in the kernel for longer than we live: it must hold nothing of ours, a lock least of
+         * all. */
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)close_range(3, ~0U, 0);
         child_reset_signals();
         _exit(fn(arg) & 127);
     }

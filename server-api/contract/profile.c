@@ -24,13 +24,14 @@ struct profile_rule {
 static profile_test profile_test_text, profile_test_host, profile_test_ca, profile_test_protocol,
     profile_test_security, profile_test_authentication, profile_test_template, profile_test_id;
 
-#define INT53 (INT64_C(1) << 53)
+/* Versions only go up: a typing error must leave room above it, and stay exact in JSON. */
+#define PROFILE_VERSION_MAX INT64_C(2147483647)
 
 static const struct profile_rule profile_rules[] = {
     {"", cJSON_Object, true, 0, 0, NULL, NULL},
     {"/type", cJSON_String, true, 1, 32, "profile", NULL},
     {"/id", cJSON_String, true, 1, 64, NULL, profile_test_id},
-    {"/version", cJSON_Number, true, 1, INT53, NULL, NULL},
+    {"/version", cJSON_Number, true, 1, PROFILE_VERSION_MAX, NULL, NULL},
     {"/critical", cJSON_Array, false, 0, 32, NULL, NULL},
     {"/organization", cJSON_Object, true, 0, 0, NULL, NULL},
     {"/organization/name", cJSON_String, true, 1, 128, NULL, profile_test_text},
@@ -95,7 +96,7 @@ static void profile_test_host(const char *pointer, const cJSON *value, struct pr
     const char *text = value->valuestring;
     bool name = !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")];
     bool ipv6 = strchr(text, ':') && !text[strspn(text, "0123456789abcdefABCDEF:.")];
-    if ((!name && !ipv6) || text[0] == '.' || text[0] == '-')
+    if ((!name && !ipv6) || text[0] == '.' || text[0] == '-' || strstr(text, ".."))
         profile_problem_add(problems, pointer, "must be a host name or an address, without port or path");
 }
 
@@ -126,11 +127,23 @@ static void profile_test_authentication(const char *pointer, const cJSON *value,
         profile_problem_add(problems, pointer, "must be \"password\"");
 }
 
+/* Certificates and nothing else: what an admin pastes behind one, a private key say, would go to every
+ * device. */
 static void profile_test_ca(const char *pointer, const cJSON *value, struct profile_problems *problems) {
-    X509 *cert = cert_from_pem(value->valuestring, strlen(value->valuestring));
-    if (!cert)
-        profile_problem_add(problems, pointer, "must be a PEM certificate");
-    X509_free(cert);
+    static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----";
+    const char *at = value->valuestring;
+    do {
+        at += strspn(at, " \t\r\n");
+        const char *last = strncmp(at, begin, strlen(begin)) == 0 ? strstr(at, end) : NULL;
+        X509 *cert = last ? cert_from_pem(at, (size_t)(last - at) + strlen(end)) : NULL;
+        if (!cert) {
+            profile_problem_add(problems, pointer, "must be PEM certificates and nothing else");
+            return;
+        }
+        X509_free(cert);
+        at = last + strlen(end);
+        at += strspn(at, " \t\r\n");
+    } while (*at);
 }
 
 static const char *const profile_placeholders[] = {"{user.login}", "{user.address}", "{user.name}"};

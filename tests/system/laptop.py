@@ -138,19 +138,26 @@ class Laptop:
     # -- the agent's process ----------------------------------------------------------------------------------
 
     def agent_pid(self):
-        """The running satcheld of this session, or None."""
-        lock = os.path.join(str(self.state), "lock")
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                with open("/proc/%s/cmdline" % entry, "rb") as source:
-                    words = source.read().split(b"\0")
-                if words[0].endswith(b"satcheld") and b"--role=mail" not in words:
-                    for fd in os.listdir("/proc/%s/fd" % entry):
-                        if os.readlink("/proc/%s/fd/%s" % (entry, fd)) == lock:
-                            return int(entry)
+        """The running satcheld of this session, or None: whoever holds the lock of the state directory. (Its own descriptors
+        are not to be seen: it is not dumpable.)"""
+        try:
+            inode = (self.state / "lock").stat().st_ino
+        except FileNotFoundError:
+            return None
+        with open("/proc/locks", encoding="ascii") as locks:
+            for line in locks:
+                words = line.split()
+                if words[1] == "FLOCK" and int(words[5].rsplit(":", 1)[1]) == inode and self.is_agent(int(words[4])):
+                    return int(words[4])
         return None
+
+    @staticmethod
+    def is_agent(pid):
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as source:
+                return source.read().split(b"\0")[0].endswith(b"satcheld")
+        except OSError:
+            return False
 
     def signal(self, sig):
         """Sends satcheld a signal and waits until it is gone. False when none ran."""

@@ -143,6 +143,7 @@ struct receiving {
     enum receipt_result result;
     cJSON *payload; /* owned */
     const char *id, *order;
+    char closed[STORE_ID_SIZE]; /* an open order that a leave ended; "" without one */
     int64_t now;
 };
 
@@ -171,8 +172,25 @@ static int receiving_apply_order(struct store_tx *tx, const struct receiving *v,
     return r < 0 ? r : ordering_audit(tx, order);
 }
 
+static int receiving_note_open(const struct store_order *order, void *arg) {
+    struct receiving *v = arg;
+    (void)snprintf(v->closed, sizeof v->closed, "%s", order->id);
+    return 0;
+}
+
+/* An order that crossed the employee's own wipe: what it demands is done, and the device has signed that it
+ * is. */
+static int receiving_close_order(struct store_tx *tx, struct receiving *v) {
+    cleanup(store_order) struct store_order order = {0};
+    int r = store_order_each_open(tx, v->device, receiving_note_open, v);
+    if (r < 0 || !v->closed[0])
+        return r < 0 ? r : 0;
+    r = store_order_get(tx, v->closed, &order);
+    return r < 0 ? r : receiving_apply_order(tx, v, &order);
+}
+
 /* The employee's own wipe. A failed one is kept and told, but the device has not left. */
-static int receiving_apply_leave(struct store_tx *tx, const struct receiving *v) {
+static int receiving_apply_leave(struct store_tx *tx, struct receiving *v) {
     char actor[STORE_ACTOR_SIZE];
     (void)snprintf(actor, sizeof actor, "device:%s", v->device);
     int r = 0;
@@ -183,6 +201,8 @@ static int receiving_apply_leave(struct store_tx *tx, const struct receiving *v)
             r = store_device_set_state(tx, v->device, DEVICE_LEFT);
         if (r == 0)
             r = store_certificate_revoke_all(tx, v->device, v->now);
+        if (r == 0)
+            r = receiving_close_order(tx, v);
     }
     return r < 0 ? r
                  : audit_add(tx, actor, v->result == RECEIPT_DONE ? "device.left" : "device.leave-failed",
@@ -205,7 +225,8 @@ static int receiving_body(struct store_tx *tx, void *arg) {
         r = store_receipt_count(tx, v->device, &kept);
     if (r < 0)
         return r;
-    if (kept > RECEIPTS_OF_DEVICE_MAX)
+    /* Many tries may have failed before: the one that succeeds is always heard. */
+    if (kept > RECEIPTS_OF_DEVICE_MAX + (v->result == RECEIPT_DONE ? RECEIPTS_DONE_MORE : 0))
         return err_set(ERR_TOO_LARGE, "more than %d receipts of one device", RECEIPTS_OF_DEVICE_MAX);
     return v->order ? receiving_apply_order(tx, v, &order) : receiving_apply_leave(tx, v);
 }
@@ -256,7 +277,7 @@ int ordering_receive(struct store *s, const char *device, X509 *cert, const cJSO
         r = store_write(s, receiving_body, &v);
     if (r == 0) {
         (void)snprintf(ret->id, sizeof ret->id, "%s", v.id);
-        (void)snprintf(ret->order, sizeof ret->order, "%s", v.order ? v.order : "");
+        (void)snprintf(ret->order, sizeof ret->order, "%s", v.order ? v.order : v.closed);
     }
     cJSON_Delete(v.payload);
     return r;

@@ -13,6 +13,7 @@
 #include "server-api/server/store/store_order.h"
 
 #define RECEIPTS_OF_DEVICE_MAX 64
+#define RECEIPTS_DONE_MORE 16 /* beyond these, for results that end something */
 
 /*
  * Orders a wipe; durable when it returns. Where a wipe is open already, that one is handed out and *ret_again
@@ -31,7 +32,7 @@ int ordering_reported(struct store_tx *tx, const char *device, const char *id, c
 
 struct ordering_receipt {
     char id[STORE_ID_SIZE];    /* of the receipt */
-    char order[STORE_ID_SIZE]; /* "" when the employee left */
+    char order[STORE_ID_SIZE]; /* the one that it ends; "" when the employee left and there was none */
 };
 
 /*

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -114,7 +115,6 @@ def test_a_server_without_our_certificate(company, laptop):
 def test_a_stolen_root_certificate_is_not_enough(company, laptop, tmp_path):
     """The chain shows the right root, but the server's own certificate is not by it: the connection is refused."""
     import ssl
-    import socket
     key, cert = tmp_path / "key", tmp_path / "cert"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
                     "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
@@ -367,3 +367,21 @@ def test_output_that_cannot_be_written(laptop):
         for args in (["status"], ["status", "--json"], ["--help"], ["--version"]):
             done = subprocess.run(laptop.command(*args), env=laptop.environment(), stdout=full, stderr=subprocess.PIPE, check=False)
             assert done.returncode == 1 and done.stderr
+
+
+def test_an_enrollment_that_is_cut_off_leaves_nothing(company, laptop):
+    """SIGKILL while the server is silent: the key that was made goes at the next start, and the link is still good."""
+    link = company.link(company.employee(3))
+    silent = socket.create_server(("127.0.0.1", 0))
+    asking = subprocess.Popen(laptop.command("enroll", link.replace(str(company.server.port), str(silent.getsockname()[1])),
+                                             "--password-stdin"), env=laptop.environment(), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: "device-key" in laptop.session.kinds())
+    laptop.kill()
+    assert asking.wait(30) != 0
+    silent.close()
+    laptop.start()
+    wait_for(lambda: laptop.session.items() == [])
+    nothing_stored(laptop)
+    assert laptop.enroll(link, PASSWORD)["state"] == "enrolled"
+    assert not (laptop.state / "enrolling").exists()

@@ -280,3 +280,31 @@ def test_a_revoked_or_silent_server_erases_nothing(company, enrolled):
     company.server.start()
     laptop.wait_status(lambda s: not s["server"]["connected"] and s["server"].get("text"), 60)
     assert laptop.status()["state"] == "enrolled" and len(laptop.messages()) == 10
+
+
+def test_an_order_that_crosses_a_leave(company, enrolled):
+    """The employee leaves while the server is away; an order given before the receipt arrives is done by it."""
+    laptop, _ = enrolled
+    device = laptop.status()["device"]
+    laptop.stop()
+    order = company.server.ctl("wipe", device, "--reason", "lost")["id"]
+    company.server.terminate()
+    laptop.start()
+    laptop.satchel("leave")
+    company.server.start()
+    finished = wait_order(company, order, 90)
+    certificate = company.server.ctl("device", "show", device)["certificate"]
+    assert finished["state"] == "done" and jws.verifies(finished["receipt_jws"], certificate)
+    laptop.wait_status(lambda s: s["state"] == "unenrolled", 30)
+
+
+def test_a_hanging_vault_does_not_stop_a_wipe(company, enrolled):
+    """gocryptfs is stopped, the agent is killed while it looks at it: the next one starts and wipes."""
+    laptop, _ = enrolled
+    device = laptop.status()["device"]
+    subprocess.run(["pkill", "-STOP", "-f", "gocryptfs.*" + str(laptop.ciphertext)], check=True)
+    company.publish()
+    laptop.kill()
+    laptop.start()
+    order = company.server.ctl("wipe", device, "--reason", "lost")["id"]
+    verified(company, wait_order(company, order, 120), device)
