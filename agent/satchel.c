@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 static const struct cli_verb *const satchel_verbs[] = {&cli_enroll,   &cli_status,   &cli_sync,
                                                        &cli_password, &cli_activity, &cli_leave};
@@ -66,6 +68,9 @@ static int satchel_main(int argc, char **argv) {
 
 /* What could not be shown was not done: a full disk behind standard output is a failure. */
 int main(int argc, char **argv) {
+    /* A password passes through: no core dump, and no reading of our memory. */
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    (void)prctl(PR_SET_DUMPABLE, 0);
     int status = satchel_main(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         (void)fprintf(stderr, "satchel: cannot write the output\n");

@@ -300,9 +300,9 @@ class Demonstration:
         (self.dir / "env").write_text("".join("export %s='%s'\n" % (n, env[n]) for n in names))
         return ["Everything is running. In another terminal:",
                 "  . %s/env        # the employee's session" % self.dir,
-                "  %s status" % self.program("satchel"),
-                "  %s --dir %s device list" % (self.program("satchelctl"), self.org),
-                "  %s --dir %s wipe %s --reason lost --wait 30" % (self.program("satchelctl"), self.org, self.device),
+                "  '%s' status" % self.program("satchel"),
+                "  '%s' --dir %s device list" % (self.program("satchelctl"), self.org),
+                "  '%s' --dir %s wipe %s --reason lost --wait 30" % (self.program("satchelctl"), self.org, self.device),
                 "The mail: %s/Mail (for example: mutt -f %s/Mail/INBOX)" % (self.vault, self.vault),
                 "To end it: platform/quickstart --stop"]
 
@@ -364,7 +364,9 @@ def child(options, pipe):
     try:
         demonstration.show(options.keep)
         if options.keep:
-            KEPT.write_text(json.dumps({"pid": os.getpid(), "directory": str(demonstration.dir)}))
+            KEPT.unlink(missing_ok=True)
+            with open(os.open(KEPT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as out:
+                json.dump({"pid": os.getpid(), "directory": str(demonstration.dir)}, out)
             send(end=None, usage=demonstration.usage())
             os.close(pipe)
             kept = True
@@ -417,16 +419,27 @@ def parent(options, pipe, pid):
     return 1 if error else 0
 
 
-def stop_kept():
-    if not KEPT.exists():
-        print("quickstart: nothing was kept running", file=sys.stderr)
-        return 1
-    pid = json.loads(KEPT.read_text())["pid"]
+def kept_pidfd():
+    """The demonstration that an earlier --keep left running, or None. The file is ours, and so must the process be."""
     try:
+        with open(os.open(KEPT, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as source:
+            if os.fstat(source.fileno()).st_uid != os.getuid():
+                return None
+            pid = int(json.load(source)["pid"])
         pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        KEPT.unlink()
-        print("quickstart: it had ended already", file=sys.stderr)
+        command = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes()
+    except (OSError, ValueError, KeyError):
+        return None
+    if b"quickstart.py" in command:
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def stop_kept():
+    pidfd = kept_pidfd()
+    if pidfd is None:
+        print("quickstart: nothing was kept running", file=sys.stderr)
         return 1
     signal.pidfd_send_signal(pidfd, signal.SIGTERM)
     return 0 if select.select([pidfd], [], [], 90)[0] else 1
@@ -442,6 +455,9 @@ def main():
     options = parser.parse_args()
     if options.stop:
         return stop_kept()
+    if options.keep and kept_pidfd() is not None:
+        print("quickstart: one is kept running already; end it with platform/quickstart --stop first", file=sys.stderr)
+        return 1
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -23,6 +23,14 @@ static void password_interrupted(int sig) {
     (void)raise(sig);
 }
 
+/* Whatever ends or stops us at the prompt must not leave the terminal silent. */
+static void password_on_signals(void (*handler)(int)) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        (void)signal(signals[i], handler);
+    (void)signal(SIGTSTP, handler == SIG_DFL ? SIG_DFL : SIG_IGN);
+}
+
 /* One line without its newline. 1: end of file. */
 static int password_line(int fd, struct buf *ret) {
     buf_clear(ret);
@@ -55,15 +63,13 @@ static int password_ask(const char *login, struct buf *ret) {
     struct termios silent = password_before;
     silent.c_lflag &= ~(tcflag_t)ECHO;
     password_terminal = fd;
-    (void)signal(SIGINT, password_interrupted);
-    (void)signal(SIGTERM, password_interrupted);
+    password_on_signals(password_interrupted);
     (void)tcsetattr(fd, TCSAFLUSH, &silent);
     /* Only now: what is typed at the prompt must not be seen. */
     (void)dprintf(fd, "Mail password for %s: ", cli_safe(login));
     int r = password_line(fd, ret);
     (void)tcsetattr(fd, TCSAFLUSH, &password_before);
-    (void)signal(SIGINT, SIG_DFL);
-    (void)signal(SIGTERM, SIG_DFL);
+    password_on_signals(SIG_DFL);
     (void)dprintf(fd, "\n");
     return r;
 }

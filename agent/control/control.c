@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #define CONTROL_SEND_MS 10000
+#define CONTROL_IDLE_MS 600000 /* without a request, a person thinking about a password included */
 
 struct control_connection {
     struct control *control;
@@ -40,7 +41,7 @@ static void control_serve(struct control *c, int fd) {
     frame_init(&f, fd);
     for (;;) {
         cJSON *request = NULL, *result = NULL;
-        int r = frame_recv(&f, c->stop, INT64_MAX, &request);
+        int r = frame_recv(&f, c->stop, clock_boot_ms() + CONTROL_IDLE_MS, &request);
         if (r < 0 && r != ERR_INVALID)
             return;
         const char *name = json_str(request, "method");

@@ -6,6 +6,8 @@
 #include "platform/base/json.h"
 #include "platform/base/log.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,8 +103,14 @@ static void *child_read(void *userdata) {
             break;
         child_take(c, event);
     }
+    /* Only then can the worker bury it; told earlier, it would find it alive and not look again. */
+    struct pollfd ended = {.fd = c->reader_pidfd, .events = POLLIN};
+    (void)poll(&ended, 1, CHILD_KILL_MS);
+    (void)close(c->reader_pidfd);
     struct board_view *v = board_begin(c->board);
     v->mail_running = false;
+    board_text(v->imap, "connecting");
+    board_text(v->mail_text, "the mail process is not running");
     board_end(c->board);
     c->attention(c->userdata);
     return NULL;
@@ -142,8 +150,11 @@ int child_start(struct child *c, const cJSON *configure) {
     board_text(v->imap, "connecting");
     board_end(c->board);
     r = frame_send(fd, configure, clock_boot_ms() + CHILD_SEND_MS);
-    if (r == 0 && pthread_create(&c->reader, NULL, child_read, c) != 0)
-        r = err_set(ERR_SYSTEM, "cannot start a thread");
+    if (r == 0) {
+        c->reader_pidfd = fcntl(c->process.pidfd, F_DUPFD_CLOEXEC, 0);
+        if (pthread_create(&c->reader, NULL, child_read, c) != 0)
+            r = err_set(ERR_SYSTEM, "cannot start a thread");
+    }
     c->has_reader = r == 0;
     if (r < 0)
         (void)child_kill(c);
@@ -167,8 +178,11 @@ int child_kill(struct child *c) {
 }
 
 bool child_running(struct child *c) {
-    if (c->process.pid)
-        (void)child_bury(c, 0);
+    struct board_view v;
+    (void)board_get(c->board, &v);
+    /* A child that closed its stream and does not end is no use: it is ended. */
+    if (c->process.pid && child_bury(c, 0) < 0 && c->has_reader && !v.mail_running && child_kill(c) < 0)
+        log_warning("the mail child does not end: %s, ignoring", err_text());
     return c->process.pid != 0;
 }
 

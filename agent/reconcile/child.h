@@ -20,6 +20,8 @@ struct child {
     pthread_mutex_t lock; /* guards fd against senders of other threads */
     int fd;               /* our end, -1 without a child */
     struct process process;
+    int reader_pidfd; /* owned by the reader thread: the end of the stream comes before the end of the process
+                       */
     pthread_t reader;
     bool has_reader;
     int64_t next_sync;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -143,36 +144,62 @@ static int file_open_to_empty(int dir, const char *name, dev_t device, int *ret_
     return 0;
 }
 
-/* One level: `level` bounds the recursion, not the tree; a tree of ours is never that deep. */
-static int file_remove_below(int dir, const char *name, dev_t device, int level, struct file_removed *count) {
-    struct stat st;
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : err_errno("cannot look at %s", name);
-    if (!S_ISDIR(st.st_mode))
-        return file_remove_leaf(dir, name, &st, count);
-    if (level > 128)
-        return err_set(ERR_REFUSED, "%s is nested too deep", name);
-    int fd = -1, r = file_open_to_empty(dir, name, device, &fd);
-    if (r < 0)
-        return r;
+#define FILE_LEVELS 64 /* of recursion, each with a descriptor */
+
+struct file_removal {
+    dev_t device;
+    int top;     /* the tree's own directory; -1 before it was opened */
+    bool lifted; /* something was moved there to be removed in another pass */
+    struct file_removed *count;
+};
+
+/* A tree has no depth limit: what lies deeper than we recurse is moved up to its top, where the next pass
+ * takes it. */
+static int file_lift(int dir, const char *name, struct file_removal *removal) {
+    char id[RANDOM_ID_SIZE];
+    if (renameat(dir, name, removal->top, random_id(id)) < 0)
+        return err_errno("cannot remove %s", name);
+    removal->lifted = true;
+    return 0;
+}
+
+static int file_remove_below(int dir, const char *name, int level, struct file_removal *removal);
+
+static int file_empty(int fd, const char *name, int level, struct file_removal *removal) {
     DIR *stream = fdopendir(fd);
     if (!stream) {
-        r = err_errno("cannot list %s", name);
+        int r = err_errno("cannot list %s", name);
         (void)close(fd);
         return r;
     }
+    if (level == 0)
+        removal->top = fd;
     int first = 0;
     struct dirent *entry;
     while ((errno = 0, entry = readdir(stream))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        r = file_remove_below(fd, entry->d_name, device, level + 1, count);
+        int r = file_remove_below(fd, entry->d_name, level + 1, removal);
         first = first ? first : r;
     }
     (void)closedir(stream);
-    if (first)
-        return first;
-    if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+    return first;
+}
+
+static int file_remove_below(int dir, const char *name, int level, struct file_removal *removal) {
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : err_errno("cannot look at %s", name);
+    if (!S_ISDIR(st.st_mode))
+        return file_remove_leaf(dir, name, &st, removal->count);
+    if (level > FILE_LEVELS)
+        return file_lift(dir, name, removal);
+    int fd = -1, r = file_open_to_empty(dir, name, removal->device, &fd);
+    if (r == 0)
+        r = file_empty(fd, name, level, removal);
+    if (r < 0)
+        return r;
+    if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT && !(removal->lifted && level == 0))
         return err_errno("cannot remove the directory %s", name);
     return 0;
 }
@@ -190,7 +217,12 @@ int file_remove_tree(int dir, const char *name, struct file_removed *count) {
     above = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (above < 0 || fstat(above, &parent) < 0)
         return err_errno("cannot look at the directory of %s", name);
-    int r = file_remove_below(above, slash ? slash + 1 : name, parent.st_dev, 0, count);
+    struct file_removal removal = {.device = parent.st_dev, .top = -1, .count = count};
+    int r;
+    do {
+        removal.lifted = false;
+        r = file_remove_below(above, slash ? slash + 1 : name, 0, &removal);
+    } while (r == 0 && removal.lifted);
     if (r == 0 && fsync(above) < 0)
         r = err_errno("cannot make the removal of %s durable", name);
     return r;

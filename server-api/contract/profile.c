@@ -2,6 +2,7 @@
 #include "platform/base/buf.h"
 #include "platform/base/err.h"
 #include "platform/base/json.h"
+#include "platform/base/utf8.h"
 #include "server-api/contract/cert.h"
 
 #include <stdarg.h>
@@ -217,6 +218,8 @@ static void profile_check_value(const struct profile_rule *rule, const cJSON *va
         if (n < (size_t)rule->least || n > (size_t)rule->most)
             profile_problem_add(problems, rule->pointer, "must have %lld to %lld bytes",
                                 (long long)rule->least, (long long)rule->most);
+        else if (!utf8_valid(value->valuestring))
+            profile_problem_add(problems, rule->pointer, "must be UTF-8");
         else if (rule->words && !profile_word(rule->words, value->valuestring))
             profile_problem_add(problems, rule->pointer, "must be one of: %s", rule->words);
         else if (rule->test)

@@ -5,6 +5,7 @@
 #include "platform/base/err.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
+#include "platform/base/utf8.h"
 #include "server-api/contract/cert.h"
 #include "server-api/server/http/listen.h"
 
@@ -135,6 +136,8 @@ static int http_parse(struct http_request *r) {
     if (r->json || !r->route->content_type || strcmp(r->route->content_type, HTTP_JSON) != 0)
         return 0;
     int e = json_parse(r->body.data ? r->body.data : "", r->body.len, &r->json);
+    if (e == 0 && !utf8_valid(r->body.data)) /* RFC 8259 section 8.1; NUL bytes are refused by the parser */
+        e = err_set(ERR_INVALID, "the body is not UTF-8");
     if (e == 0 && !cJSON_IsObject(r->json))
         e = err_set(ERR_INVALID, "the body must be a JSON object");
     return e;

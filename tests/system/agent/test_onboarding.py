@@ -319,6 +319,20 @@ def test_a_keyring_locked_at_the_start(company, enrolled):
     laptop.wait_status(lambda s: s["account"]["imap"] == "ok" and s["server"]["connected"], 60)
 
 
+def test_a_mail_child_that_dies_is_started_again(company, enrolled):
+    """Killed five times, each time as soon as it is back; each time it comes back a little later."""
+    laptop, login = enrolled
+    for _ in range(5):
+        pid = laptop.agent_pid()
+        child = wait_for(lambda: subprocess.run(["pgrep", "-P", str(pid), "-f", "role=mail"], capture_output=True, text=True,
+                                                check=False).stdout.split())
+        os.kill(int(child[0]), signal.SIGKILL)
+        wait_for(lambda: not os.path.exists("/proc/%s/stat" % child[0]))
+    company.mail.deliver(login, "INBOX", message("After five deaths"))
+    wait_for(lambda: laptop.find("After five deaths"), 60)
+    laptop.wait_status(lambda s: s["account"]["imap"] == "ok")
+
+
 def test_a_vault_whose_server_died(company, enrolled):
     """gocryptfs is killed: the agent opens the vault again, and nothing is taken for a deletion."""
     laptop, login = enrolled

@@ -163,6 +163,29 @@ static void file_remove_tree_stays_inside(void **state) {
     assert_int_equal(file_remove_tree(AT_FDCWD, outside, NULL), 0);
 }
 
+/* Deeper than anybody recurses, and than PATH_MAX is long. */
+static void file_remove_tree_has_no_depth_limit(void **state) {
+    (void)state;
+    char path[] = "/tmp/satchel-test-XXXXXX";
+    cleanup(fd) int dir = scratch(path);
+    int at = dup(dir);
+    for (int i = 0; i < 1500; i++) {
+        assert_int_equal(mkdirat(at, "deep", 0700), 0);
+        int file = openat(at, "file", O_WRONLY | O_CREAT, 0600);
+        assert_true(file >= 0);
+        (void)close(file);
+        int next = openat(at, "deep", O_RDONLY | O_DIRECTORY);
+        assert_true(next >= 0);
+        (void)close(at);
+        at = next;
+    }
+    (void)close(at);
+    struct file_removed count = {0};
+    assert_int_equal(file_remove_tree(AT_FDCWD, path, &count), 0);
+    assert_int_equal(count.files, 1500);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void frames(void **state) {
     (void)state;
     int pair[2];
@@ -197,6 +220,7 @@ int main(void) {
         cmocka_unit_test(rfc3339),
         cmocka_unit_test(file_read_and_write),
         cmocka_unit_test(file_remove_tree_stays_inside),
+        cmocka_unit_test(file_remove_tree_has_no_depth_limit),
         cmocka_unit_test(frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

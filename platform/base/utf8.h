@@ -1,0 +1,19 @@
+/*
+ * UTF-8 (RFC 3629) as bytes: whether a text is well-formed. What a company publishes must be, since every
+ * device shows it.
+ */
+#ifndef SATCHEL_BASE_UTF8_H
+#define SATCHEL_BASE_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Length of the well-formed sequence at `p` in a NUL-terminated text, its code point in *ret; 0 when
+ * malformed. */
+size_t utf8_sequence(const unsigned char *p, uint32_t *ret);
+
+/* Whether a NUL-terminated text is well-formed throughout. */
+bool utf8_valid(const char *text);
+
+#endif
