@@ -243,7 +243,12 @@ class Session:
                            "{'application': '%s'}" % application)
         found = []
         for path in re.findall(r"'(/[^']*)'", answer):
-            text = self._get(path, "org.freedesktop.Secret.Item", "Attributes")
+            try:
+                text = self._get(path, "org.freedesktop.Secret.Item", "Attributes")
+            except RuntimeError as e:
+                if "does not exist" in str(e):  # removed since it was found
+                    continue
+                raise
             found.append(ast.literal_eval(text[text.index("{"):text.rindex("}") + 1]))
         return sorted(found, key=lambda item: (item.get("kind", ""), sorted(item.items())))
 
