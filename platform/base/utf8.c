@@ -17,6 +17,11 @@ size_t utf8_sequence(const unsigned char *p, uint32_t *ret) {
     return n;
 }
 
+bool utf8_is_control(uint32_t code) {
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x200e && code <= 0x200f) ||
+           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+}
+
 bool utf8_valid(const char *text) {
     uint32_t code;
     for (const unsigned char *p = (const unsigned char *)text; *p;) {

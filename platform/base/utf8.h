@@ -13,6 +13,10 @@
  * malformed. */
 size_t utf8_sequence(const unsigned char *p, uint32_t *ret);
 
+/* Controls, and what turns the direction of a line round or breaks it: nothing that a person is to be shown.
+ */
+bool utf8_is_control(uint32_t code);
+
 /* Whether a NUL-terminated text is well-formed throughout. */
 bool utf8_valid(const char *text);
 

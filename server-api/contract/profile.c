@@ -80,11 +80,15 @@ void profile_problem_add(struct profile_problems *problems, const char *pointer,
 }
 
 static void profile_test_text(const char *pointer, const cJSON *value, struct profile_problems *problems) {
-    for (const char *p = value->valuestring; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f) {
+    uint32_t code = 0;
+    size_t n = 1;
+    for (const unsigned char *p = (const unsigned char *)value->valuestring; *p && n; p += n) {
+        n = utf8_sequence(p, &code);
+        if (n == 0 || utf8_is_control(code)) {
             profile_problem_add(problems, pointer, "control characters are not allowed");
             return;
         }
+    }
 }
 
 static void profile_test_id(const char *pointer, const cJSON *value, struct profile_problems *problems) {
