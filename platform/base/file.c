@@ -218,7 +218,7 @@ int file_remove_tree(int dir, const char *name, struct file_removed *count) {
     if (above < 0 || fstat(above, &parent) < 0)
         return err_errno("cannot look at the directory of %s", name);
     struct file_removal removal = {.device = parent.st_dev, .top = -1, .count = count};
-    int r;
+    int r = 0;
     do {
         removal.lifted = false;
         r = file_remove_below(above, slash ? slash + 1 : name, 0, &removal);

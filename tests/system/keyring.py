@@ -246,7 +246,7 @@ class Session:
             try:
                 text = self._get(path, "org.freedesktop.Secret.Item", "Attributes")
             except RuntimeError as e:
-                if "does not exist" in str(e):  # removed since it was found
+                if "UnknownMethod" in str(e) or "NoSuchObject" in str(e):  # removed since it was found
                     continue
                 raise
             found.append(ast.literal_eval(text[text.index("{"):text.rindex("}") + 1]))
