@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT / "tests/system"))
 sys.dont_write_bytecode = True
 
 import jws  # noqa: E402
+import waiting  # noqa: E402
 from dovecot import Dovecot, free_port  # noqa: E402
 from keyring import Session  # noqa: E402
 
@@ -42,15 +43,10 @@ class Failed(Exception):
 
 
 def wait_for(what, look, seconds=30):
-    """The first true value of `look`, or Failed. Looks again at once after cheap looks, else every few milliseconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = look()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise Failed("%s did not happen within %d seconds" % (what, seconds))
-        select.select([], [], [], 0.005)
+    try:
+        return waiting.wait_for(look, seconds, what)
+    except AssertionError as e:
+        raise Failed(str(e)) from None
 
 
 def manifest(directory):

@@ -1,24 +1,20 @@
 #include "agent/profile/accept.h"
 #include "platform/base/cleanup.h"
-#include "platform/base/encode.h"
 #include "platform/base/err.h"
 #include "platform/base/file.h"
 #include "platform/base/json.h"
 #include "server-api/contract/profile.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ACCEPT_FILE "profile.json"
 
 /* The version that an unverified document claims: only to say which one was refused. */
 static int64_t accept_claimed_version(const cJSON *jws) {
-    const char *text = json_str(jws, "payload");
-    cleanup(buf) struct buf payload = {.max = JWS_MAX};
-    cleanup(cJSON) cJSON *json = NULL;
-    if (!text || decode_base64url(text, strlen(text), &payload) < 0 || !payload.len ||
-        json_parse(payload.data, payload.len, &json) < 0)
-        return 0;
-    return json_int(json, "version", 0);
+    cleanup(cJSON) cJSON *claimed = NULL;
+    return jws_peek(jws, &claimed) == 0 ? json_int(claimed, "version", 0) : 0;
 }
 
 static int accept_open(const struct trust *trust, const cJSON *jws, cJSON **ret_profile) {
@@ -70,4 +66,8 @@ int accept_load(int state_dir, const struct trust *trust, cJSON **ret_profile) {
 
 int accept_remove(int state_dir) {
     return file_remove(state_dir, ACCEPT_FILE);
+}
+
+bool accept_stored(int state_dir) {
+    return faccessat(state_dir, ACCEPT_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }

@@ -8,6 +8,7 @@
 
 #include "server-api/contract/trust.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -25,5 +26,8 @@ int accept_store(int state_dir, const cJSON *jws);
 int accept_load(int state_dir, const struct trust *trust, cJSON **ret_profile);
 
 int accept_remove(int state_dir);
+
+/* Whether there is a stored profile, usable or not. */
+bool accept_stored(int state_dir);
 
 #endif

@@ -28,7 +28,7 @@ static int erase_kill_mail_child(void *userdata) {
 
 static int erase_remove_account(void *userdata) {
     struct agent *a = userdata;
-    bool there = faccessat(a->state_dir, "profile.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    bool there = accept_stored(a->state_dir);
     int r = accept_remove(a->state_dir);
     if (r < 0)
         return r;
@@ -39,7 +39,7 @@ static int erase_remove_account(void *userdata) {
 
 static int erase_count_account(void *userdata, uint64_t *ret_found) {
     const struct agent *a = userdata;
-    *ret_found = faccessat(a->state_dir, "profile.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    *ret_found = accept_stored(a->state_dir);
     return 0;
 }
 

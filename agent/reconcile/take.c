@@ -4,7 +4,6 @@
 #include "agent/reconcile/agent.h"
 #include "agent/state/activity.h"
 #include "platform/base/cleanup.h"
-#include "platform/base/encode.h"
 #include "platform/base/err.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
@@ -40,16 +39,9 @@ static int take_trust(struct agent *a, const cJSON *jws) {
 
 /* The id that an order claims, without any proof: only to tell the server which one is refused. */
 static void take_claimed_id(const cJSON *jws, char ret[ORDER_ID_MAX + 1]) {
-    const char *text = json_str(jws, "payload");
-    cleanup(buf) struct buf payload = {.max = JWS_MAX};
-    cleanup(cJSON) cJSON *json = NULL;
-    ret[0] = '\0';
-    if (!text || decode_base64url(text, strlen(text), &payload) < 0 || !payload.len ||
-        json_parse(payload.data, payload.len, &json) < 0)
-        return;
-    const char *id = json_str(json, "id");
-    if (id && strlen(id) <= ORDER_ID_MAX)
-        (void)snprintf(ret, ORDER_ID_MAX + 1, "%s", id);
+    cleanup(cJSON) cJSON *claimed = NULL;
+    const char *id = jws_peek(jws, &claimed) == 0 ? json_str(claimed, "id") : NULL;
+    (void)snprintf(ret, ORDER_ID_MAX + 1, "%s", id && strlen(id) <= ORDER_ID_MAX ? id : "");
 }
 
 static int take_check_order(const struct agent *a, const cJSON *jws, struct order *ret, cJSON **ret_payload) {

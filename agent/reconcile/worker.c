@@ -4,11 +4,10 @@
 #include "platform/base/err.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
+#include "platform/base/wait.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define WORKER_LOOK_MS 3000
 
@@ -25,14 +24,9 @@ struct worker_job {
 };
 
 int worker_init(struct worker *w, struct agent *agent) {
-    pthread_condattr_t attr;
     *w = (struct worker){.agent = agent};
     w->last = &w->first;
-    if (pthread_condattr_init(&attr) || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) ||
-        pthread_cond_init(&w->changed, &attr) || pthread_mutex_init(&w->lock, NULL))
-        return err_set(ERR_SYSTEM, "cannot make a lock");
-    (void)pthread_condattr_destroy(&attr);
-    return 0;
+    return wait_init(&w->lock, &w->changed);
 }
 
 static void worker_push(struct worker *w, struct worker_job *job, bool urgent) {
@@ -170,16 +164,9 @@ static struct worker_job *worker_next(struct worker *w) {
         job = w->stopping ? NULL : w->first;
         if (job || w->stopping || w->kicked)
             break;
-        int left = clock_left(w->agent->retry_at);
-        if (left == 0)
+        if (clock_left(w->agent->retry_at) == 0)
             break;
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += left < 0 || left > 60000 ? 60 : left / 1000;
-        until.tv_nsec += left < 0 || left > 60000 ? 0 : left % 1000 * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&w->changed, &w->lock, &until);
+        wait_until(&w->changed, &w->lock, w->agent->retry_at);
     }
     w->kicked = false;
     if (job) {

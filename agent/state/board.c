@@ -2,20 +2,14 @@
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
 #include "platform/base/json.h"
+#include "platform/base/wait.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 int board_init(struct board *b) {
-    pthread_condattr_t attr;
     *b = (struct board){.notify = -1};
-    if (pthread_condattr_init(&attr) || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) ||
-        pthread_cond_init(&b->changed, &attr) || pthread_mutex_init(&b->lock, NULL))
-        return err_set(ERR_SYSTEM, "cannot make a lock");
-    (void)pthread_condattr_destroy(&attr);
-    return 0;
+    return wait_init(&b->lock, &b->changed);
 }
 
 struct board_view *board_begin(struct board *b) {
@@ -40,23 +34,12 @@ uint64_t board_get(struct board *b, struct board_view *ret) {
 }
 
 int board_wait(struct board *b, uint64_t seen, int64_t deadline) {
-    int r = 0;
     (void)pthread_mutex_lock(&b->lock);
-    while (b->generation == seen && r == 0) {
-        int left = clock_left(deadline);
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        /* The condition's clock stands still in suspend, the deadline's does not: look again once a minute.
-         */
-        int64_t ms = left < 0 || left > 60000 ? 60000 : left;
-        int64_t ns = until.tv_nsec + ms % 1000 * 1000000;
-        until.tv_sec += ms / 1000 + ns / 1000000000;
-        until.tv_nsec = ns % 1000000000;
-        if (pthread_cond_timedwait(&b->changed, &b->lock, &until) == ETIMEDOUT && clock_left(deadline) == 0)
-            r = ERR_TIMEOUT;
-    }
+    while (b->generation == seen && clock_left(deadline) != 0)
+        wait_until(&b->changed, &b->lock, deadline);
+    bool news = b->generation != seen;
     (void)pthread_mutex_unlock(&b->lock);
-    return r < 0 ? err_set(r, "nothing changed in time") : 0;
+    return news ? 0 : err_set(ERR_TIMEOUT, "nothing changed in time");
 }
 
 static int board_add_time(cJSON *object, const char *key, int64_t real_ms) {

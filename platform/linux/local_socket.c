@@ -32,15 +32,21 @@ static int local_socket_address(const char *path, struct sockaddr_un *address, i
     return 0;
 }
 
-int local_socket_listen(const char *path, int *ret_fd) {
-    struct sockaddr_un address;
-    cleanup(fd) int dir = -1;
-    int r = local_socket_address(path, &address, &dir);
+/* A socket, and the address of `path` that is good as long as `dir` is open. */
+static int local_socket_make(const char *path, struct sockaddr_un *address, int *ret_dir, int *ret_fd) {
+    int r = local_socket_address(path, address, ret_dir);
     if (r < 0)
         return r;
-    cleanup(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return err_errno("cannot make a socket");
+    *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return *ret_fd < 0 ? err_errno("cannot make a socket") : 0;
+}
+
+int local_socket_listen(const char *path, int *ret_fd) {
+    struct sockaddr_un address;
+    cleanup(fd) int dir = -1, fd = -1;
+    int r = local_socket_make(path, &address, &dir, &fd);
+    if (r < 0)
+        return r;
     /* The caller holds the lock of the state directory: a socket that is there is a dead one. */
     if (unlink(address.sun_path) < 0 && errno != ENOENT)
         return err_errno("cannot replace %s", path);
@@ -55,13 +61,10 @@ int local_socket_listen(const char *path, int *ret_fd) {
 
 int local_socket_connect(const char *path, int *ret_fd) {
     struct sockaddr_un address;
-    cleanup(fd) int dir = -1;
-    int r = local_socket_address(path, &address, &dir);
+    cleanup(fd) int dir = -1, fd = -1;
+    int r = local_socket_make(path, &address, &dir, &fd);
     if (r < 0)
         return r;
-    cleanup(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return err_errno("cannot make a socket");
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
         return errno == ENOENT || errno == ECONNREFUSED
                    ? err_set(ERR_UNREACHABLE, "nobody listens at %s", path)

@@ -90,6 +90,14 @@ static int jws_check(const cJSON *signature, const char *protected_text, const c
     return r < 0 ? r : key_verify(key, input.data, input.len, (const unsigned char *)raw.data);
 }
 
+int jws_peek(const cJSON *jws, cJSON **ret_payload) {
+    const char *text = json_str(jws, "payload");
+    cleanup(buf) struct buf payload = {.max = JWS_MAX};
+    int r = text ? decode_base64url(text, strlen(text), &payload)
+                 : err_set(ERR_INVALID, "not a JWS in general JSON serialization");
+    return r < 0 ? r : json_parse(payload.len ? payload.data : "", payload.len, ret_payload);
+}
+
 int jws_verify(const cJSON *jws, const char *type, const struct jws_key *keys, size_t n, size_t threshold,
                cJSON **ret_payload) {
     const char *payload_text = json_str(jws, "payload");
@@ -120,7 +128,5 @@ int jws_verify(const cJSON *jws, const char *type, const struct jws_key *keys, s
     if (good < threshold || threshold == 0)
         return err_set(ERR_SIGNATURE, "%zu of %zu signatures that a %s needs", good, threshold,
                        type + strlen("satchel-"));
-    cleanup(buf) struct buf payload = {.max = JWS_MAX};
-    int r = decode_base64url(payload_text, strlen(payload_text), &payload);
-    return r < 0 ? r : json_parse(payload.len ? payload.data : "", payload.len, ret_payload);
+    return jws_peek(jws, ret_payload);
 }

@@ -38,4 +38,8 @@ cJSON *jws_sign(const cJSON *payload, const char *type, EVP_PKEY *const *keys, s
 int jws_verify(const cJSON *jws, const char *type, const struct jws_key *keys, size_t n, size_t threshold,
                cJSON **ret_payload);
 
+/* The payload WITHOUT any verification: to name what is refused, or to read what this program itself stored.
+ * ERR_INVALID. */
+int jws_peek(const cJSON *jws, cJSON **ret_payload);
+
 #endif

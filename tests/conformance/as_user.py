@@ -3,8 +3,8 @@
 
 Root changes to `nobody` in a temporary directory and a mount namespace of its own, in which users may open
 /dev/fuse as on an ordinary Debian (a bare machine has it 0600); the machine itself is not changed. Programs of the
-build, also those named by SATCHEL_TEST_*, are copied to where the user can read them; sources that the user cannot
-read are a reason to skip (77). With --no-fuse the program sees a /dev/fuse that it may not open. Started by an
+build, also those named by SATCHEL_TEST_*, and the tests are copied to where the user can read them, for the tree may lie
+where only root gets. With --no-fuse the program sees a /dev/fuse that it may not open. Started by an
 ordinary user, who is one already, it is skipped (77) with --no-fuse and runs the program otherwise.
 """
 
@@ -16,12 +16,26 @@ import sys
 import tempfile
 
 FUSE = "/dev/fuse"
+TESTS = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
 def copy(program, directory):
     path = shutil.copy(program, directory)
     os.chmod(path, 0o755)
     return path
+
+
+def with_readable_tests(args, directory):
+    """The arguments, those that name something of tests/ now in a copy of it."""
+    copied = os.path.join(directory, "tests")
+    shutil.copytree(TESTS, copied, ignore=shutil.ignore_patterns("fuzz", "__pycache__"))
+    for root, folders, files in os.walk(copied):
+        for name in folders + files:
+            path = os.path.join(root, name)
+            os.chmod(path, os.stat(path).st_mode | (0o555 if name in folders else 0o444))
+    os.chmod(copied, 0o755)
+    paths = [os.path.realpath(a) if os.sep in a and os.path.exists(a) else a for a in args]
+    return [copied + p[len(TESTS):] if p.startswith(TESTS + os.sep) else p for p in paths]
 
 
 def main():
@@ -37,9 +51,7 @@ def main():
     try:
         os.chown(directory, user.pw_uid, user.pw_gid)
         change = ["setpriv", "--reuid=%d" % user.pw_uid, "--regid=%d" % user.pw_gid, "--clear-groups"]
-        for path in filter(os.path.isfile, args[1:]):
-            if subprocess.run(change + ["test", "-r", path], check=False).returncode:
-                return 77
+        args[1:] = with_readable_tests(args[1:], directory)
         variables = ["HOME=" + directory, "TMPDIR=" + directory]
         for name, value in os.environ.items():
             if name.startswith("SATCHEL_TEST_") and os.path.isfile(value):

@@ -28,6 +28,8 @@ import subprocess
 import tempfile
 import time
 
+from waiting import wait_for
+
 FOLDERS = ("INBOX", "Archive/2025", "Entwürfe", "Projekte/Übersicht", "Sent")
 
 
@@ -155,15 +157,15 @@ class Dovecot:
         home.mkdir(exist_ok=True)
         os.chown(home, self.owner.pw_uid, self.owner.pw_gid)
         self._write_users()
-        deadline = time.monotonic() + 10
-        while self.process:  # the server looks at the file once a second
-            try:
-                with self.client(login):
-                    break
-            except imaplib.IMAP4.error:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        if self.process:  # the server looks at the file once a second
+            wait_for(lambda: self._lets_in(login), 10, "the password of %s in force" % login)
+
+    def _lets_in(self, login):
+        try:
+            with self.client(login):
+                return True
+        except imaplib.IMAP4.error:
+            return False
 
     def home(self, login):
         return self.dir / "home" / login
@@ -223,18 +225,22 @@ class Dovecot:
         with log:
             self.process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(self.dir / "dovecot.conf")],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                context = ssl.create_default_context()
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a test may want a bad one
-                imaplib.IMAP4_SSL(self.host, self.port, ssl_context=context, timeout=5).logout()
-                return self
-            except (OSError, imaplib.IMAP4.error):
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.stop(remove=False)
-                    raise RuntimeError("Dovecot did not start:\n" + self.log_text()) from None
-                time.sleep(0.02)
+        try:
+            wait_for(self._answers, timeout, "the start of Dovecot")
+        except AssertionError:
+            self.stop(remove=False)
+            raise RuntimeError("Dovecot did not start:\n" + self.log_text()) from None
+        return self
+
+    def _answers(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a test may want a bad one
+        try:
+            imaplib.IMAP4_SSL(self.host, self.port, ssl_context=context, timeout=5).logout()
+            return True
+        except (OSError, imaplib.IMAP4.error):
+            assert self.process.poll() is None, "it ended"
+            return False
 
     def stop(self, remove=False):
         """Ends every process of the server; the mail stays unless `remove`."""

@@ -12,24 +12,12 @@ import pathlib
 import select
 import signal
 import subprocess
-import time
 
 from keyring import Session
+from waiting import wait_for
 
 BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD") or os.environ.get("MESON_BUILD_ROOT") or "build").resolve()
 SANITIZER = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:disable_coredump=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
-
-
-def wait_for(look, seconds=20, what=None):
-    """The first true value of `look`; looks again every few milliseconds until the deadline."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = look()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError("did not happen within %s s: %s" % (seconds, what or getattr(look, "__doc__", None) or look))
-        select.select([], [], [], 0.01)
 
 
 class Laptop:

@@ -1,7 +1,6 @@
 #include "server-api/server/domain/publication.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
-#include "platform/base/encode.h"
 #include "platform/base/err.h"
 #include "platform/base/json.h"
 #include "server-api/contract/jws.h"
@@ -64,12 +63,7 @@ int publication_publish(struct store *s, struct organization *o, const char *act
 
 cJSON *publication_payload(const char *text) {
     cleanup(cJSON) cJSON *jws = NULL, *payload = NULL;
-    cleanup(buf) struct buf plain = {.max = JWS_MAX};
-    if (json_parse(text, strlen(text), &jws) < 0)
-        return NULL;
-    const char *encoded = json_str(jws, "payload");
-    if (!encoded || decode_base64url(encoded, strlen(encoded), &plain) < 0 || !plain.len ||
-        json_parse(plain.data, plain.len, &payload) < 0) {
+    if (json_parse(text, strlen(text), &jws) < 0 || jws_peek(jws, &payload) < 0) {
         (void)err_set(ERR_SYSTEM, "a stored document is damaged");
         return NULL;
     }

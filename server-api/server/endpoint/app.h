@@ -43,6 +43,12 @@ int app_add_time(cJSON *object, const char *key, int64_t ms);
 /* "after" and "limit" of a list. ERR_INVALID. */
 int app_page(struct http_request *r, const char **ret_after, size_t *ret_limit);
 
+/* The same for lists that are counted: "after" is a number from `least`, 0 where it is not given. */
+int app_page_number(struct http_request *r, int64_t least, int64_t *ret_after, size_t *ret_limit);
+
+/* Answers with the page: "next" is `last` where the page was full, else null. Takes over `json`. */
+int app_answer_page(struct http_request *r, cJSON *json, bool full, int64_t last);
+
 /* The order as the API shows it. The caller's; NULL without memory. */
 cJSON *app_order_json(const struct store_order *order);
 

@@ -38,20 +38,14 @@ static int audit_page_body(struct store_tx *tx, void *arg) {
 int endpoint_audit_list(struct http_request *r) {
     struct audit_page page = {0};
     cleanup(cJSON) cJSON *json = cJSON_CreateObject();
-    int64_t limit = 0;
-    int e = http_query_int(r, "after", 0, INT64_MAX, 0, &page.after);
-    if (e == 0)
-        e = http_query_int(r, "limit", 1, APP_PAGE_MAX, APP_PAGE_DEFAULT, &limit);
+    int e = app_page_number(r, 0, &page.after, &page.limit);
     if (e < 0)
         return e;
-    page.limit = (size_t)limit;
     page.list = cJSON_CreateArray();
     e = json_add_item(json, "entries", page.list);
     if (e == 0)
         e = store_read(app_of(r)->auth.store, audit_page_body, &page);
-    if (e == 0)
-        e = page.n == page.limit ? json_add_int(json, "next", page.last) : json_add_str(json, "next", NULL);
-    return e < 0 ? e : http_answer_json(r, 200, steal(json));
+    return e < 0 ? e : app_answer_page(r, steal(json), page.n == page.limit, page.last);
 }
 
 int endpoint_audit_verify(struct http_request *r) {

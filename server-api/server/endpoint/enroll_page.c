@@ -15,7 +15,8 @@
 #define PAGE_SCRIPT                                                                                          \
     "const link = location.href;\n"                                                                          \
     "if (/^https:\\/\\/[A-Za-z0-9.:\\[\\]-]+\\/enroll\\/[A-Za-z0-9_-]{32}#[A-Za-z0-9_-]{43}$/.test(link))\n" \
-    "  document.getElementById('command').textContent = \"satchel enroll '\" + link + \"'\";\n"
+    "{\n  document.getElementById('command').textContent = \"satchel enroll '\" + link + \"'\";\n"           \
+    "  document.getElementById('hint').remove();\n}\n"
 
 static const char page_head[] =
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Satchel</title>\n"
@@ -24,7 +25,8 @@ static const char page_head[] =
     "<p>This link makes your computer ready for the company's mail. It works once.</p>\n"
     "<ol>\n<li>Install Satchel, as your company told you.</li>\n"
     "<li>Open a terminal and run:<pre id=\"command\">satchel enroll 'LINK'</pre>\n"
-    "where LINK is the whole address of this page, with everything behind the # sign.</li>\n"
+    "<span id=\"hint\">where LINK is the whole address of this page, with everything behind the # "
+    "sign.</span></li>\n"
     "<li>Type your mail password when you are asked for it. Nobody but your mail server gets "
     "it.</li>\n</ol>\n"
     "<p>Satchel touches only what it made itself. <code>satchel leave</code> takes it off "

@@ -48,20 +48,14 @@ static int profile_page_body(struct store_tx *tx, void *arg) {
 int endpoint_profiles_list(struct http_request *r) {
     struct profile_page page = {0};
     cleanup(cJSON) cJSON *json = cJSON_CreateObject();
-    int64_t limit = 0;
-    int e = http_query_int(r, "after", 1, INT64_MAX, 0, &page.before);
-    if (e == 0)
-        e = http_query_int(r, "limit", 1, APP_PAGE_MAX, APP_PAGE_DEFAULT, &limit);
+    int e = app_page_number(r, 1, &page.before, &page.limit);
     if (e < 0)
         return e;
-    page.limit = (size_t)limit;
     page.list = cJSON_CreateArray();
     e = json_add_item(json, "profiles", page.list);
     if (e == 0)
         e = store_read(app_of(r)->auth.store, profile_page_body, &page);
-    if (e == 0)
-        e = page.n == page.limit ? json_add_int(json, "next", page.last) : json_add_str(json, "next", NULL);
-    return e < 0 ? e : http_answer_json(r, 200, steal(json));
+    return e < 0 ? e : app_answer_page(r, steal(json), page.n == page.limit, page.last);
 }
 
 static int profiles_refuse(struct http_request *r, const struct profile_problems *problems) {

@@ -57,6 +57,26 @@ int app_add_time(cJSON *object, const char *key, int64_t ms) {
     return json_add_str(object, key, ms ? clock_rfc3339(ms, text) : NULL);
 }
 
+int app_page_number(struct http_request *r, int64_t least, int64_t *ret_after, size_t *ret_limit) {
+    int64_t after, limit;
+    int e = http_query_int(r, "after", least, INT64_MAX, 0, &after);
+    if (e == 0)
+        e = http_query_int(r, "limit", 1, APP_PAGE_MAX, APP_PAGE_DEFAULT, &limit);
+    if (e < 0)
+        return e;
+    *ret_after = after;
+    *ret_limit = (size_t)limit;
+    return 0;
+}
+
+int app_answer_page(struct http_request *r, cJSON *json, bool full, int64_t last) {
+    int e = full ? json_add_int(json, "next", last) : json_add_str(json, "next", NULL);
+    if (e == 0)
+        return http_answer_json(r, 200, json);
+    cJSON_Delete(json);
+    return e;
+}
+
 int app_page(struct http_request *r, const char **ret_after, size_t *ret_limit) {
     int64_t limit;
     int e = http_query_int(r, "limit", 1, APP_PAGE_MAX, APP_PAGE_DEFAULT, &limit);

@@ -15,8 +15,9 @@ import pytest
 
 from company import CANARY, PASSWORD, message
 from dovecot import free_port
-from laptop import Laptop, wait_for
+from laptop import Laptop
 from server import Server
+from waiting import wait_for
 
 
 def nothing_stored(laptop):

@@ -10,7 +10,7 @@ import pytest
 
 import server as servers
 from company import PASSWORD, message
-from laptop import wait_for
+from waiting import wait_for
 
 
 def put_profile(company, version, jws):
@@ -179,3 +179,27 @@ def test_the_credential_goes_bad(company, laptop):
     laptop.wait_status(lambda s: s["account"]["imap"] == "auth-failed", 60)
     assert laptop.run("password", "--password-stdin", stdin="changed-by-it\n").returncode == 0
     laptop.wait_status(lambda s: s["account"]["imap"] == "ok", 30)
+
+
+def test_the_signing_key_changes(company, enrolled):
+    """A trust document of a higher version, by the root key, names another key: profiles by it are taken, by the old one not."""
+    laptop, _ = enrolled
+    keys = company.server.dir / "keys"
+    old = company.server.dir / "old-signing.pem"
+    old.write_bytes((keys / "signing.pem").read_bytes())
+    company.server.terminate()
+    servers.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", keys / "signing.pem")
+    spki = servers.openssl("pkey", "-in", keys / "signing.pem", "-pubout", "-outform", "DER")
+    trust = {"type": "trust", "version": 2, "organization": {"name": "Acme GmbH"}, "thresholds": {"profile": 1, "order": 1},
+             "keys": [{"kid": servers.fingerprint(keys / "signing.pem"), "spki": servers.b64(spki), "uses": ["profile", "order"]}]}
+    (company.server.dir / "trust.json").write_text(json.dumps(servers.sign(trust, "satchel-trust", keys / "root.pem")))
+    company.server.start()
+    version = company.publish()
+    laptop.wait_status(lambda s: s["profile"]["version"] == version, 60)
+    assert any(e["what"] == "trust" for e in laptop.satchel("activity"))
+    company.version += 1
+    put_profile(company, company.version, servers.sign(company.profile(company.version), "satchel-profile", old))
+    status = laptop.wait_status(lambda s: s.get("profile_problem"), 60)
+    assert status["profile"]["version"] == version and "signature" in status["profile_problem"]["text"]
+    version = company.publish()
+    laptop.wait_status(lambda s: s["profile"]["version"] == version and "profile_problem" not in s, 60)

@@ -14,7 +14,7 @@ import pytest
 import jws
 import server as servers
 from company import CANARY, PASSWORD
-from laptop import wait_for
+from waiting import wait_for
 
 
 def manifest(directory):

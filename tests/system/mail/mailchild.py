@@ -9,6 +9,8 @@ import socket
 import subprocess
 import time
 
+from waiting import wait_for
+
 BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD") or os.environ.get("MESON_BUILD_ROOT") or "build")
 
 
@@ -114,14 +116,7 @@ class Child:
 
 def until(condition, timeout=10, what="the condition"):
     """Waits for something outside of the child's events (a file, the server's answer); its value."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError("%s did not come true within %s s" % (what, timeout))
-        time.sleep(0.01)
+    return wait_for(condition, timeout, what)
 
 
 def files(folder):
