@@ -58,7 +58,7 @@ int app_add_time(cJSON *object, const char *key, int64_t ms) {
 }
 
 int app_page_number(struct http_request *r, int64_t least, int64_t *ret_after, size_t *ret_limit) {
-    int64_t after, limit;
+    int64_t after = 0, limit = 0;
     int e = http_query_int(r, "after", least, INT64_MAX, 0, &after);
     if (e == 0)
         e = http_query_int(r, "limit", 1, APP_PAGE_MAX, APP_PAGE_DEFAULT, &limit);
