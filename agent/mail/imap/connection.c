@@ -1,4 +1,6 @@
 #include "agent/mail/imap/connection.h"
+#include "agent/mail/imap/compress.h"
+#include "platform/base/buf.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
@@ -6,16 +8,26 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#define PIECE ((size_t)16 << 10) /* one record of TLS */
+#define SILENT_DEATH_MS 30000    /* bytes that nobody acknowledges for so long: the line is dead */
 
 struct imap_connection {
     CURLM *multi;
     CURL *easy;
     curl_socket_t socket;
     int cancel;
+    struct imap_compressor *z;    /* owned; NULL: not compressed */
+    struct buf ahead;             /* as it came, read while sending */
+    char raw[PIECE];              /* what the compressor reads from */
+    char packed[PIECE];           /* what it made to be sent */
     char detail[CURL_ERROR_SIZE]; /* libcurl's words for what failed */
     char said[160];               /* the last line of the server during the login */
     bool rubbish;                 /* it sent a line that is no IMAP */
@@ -50,6 +62,8 @@ void imap_connection_close(struct imap_connection *c) {
     if (c->easy && c->multi)
         (void)curl_multi_remove_handle(c->multi, c->easy);
     curl_easy_cleanup(c->easy);
+    imap_compressor_free(c->z);
+    buf_finish(&c->ahead);
     if (c->multi)
         (void)curl_multi_cleanup(c->multi);
     free(c);
@@ -130,7 +144,8 @@ static bool handshake_broke(const struct imap_connection *c) {
 }
 
 static bool server_is_busy(const struct imap_connection *c) {
-    return strstr(c->said, "[UNAVAILABLE]") || strstr(c->said, "[INUSE]") || strstr(c->said, "[LIMIT]");
+    return strstr(c->said, "[UNAVAILABLE]") || strstr(c->said, "[INUSE]") || strstr(c->said, "[LIMIT]") ||
+           strcasestr(c->said, "throttled") || strcasestr(c->said, "backoff time");
 }
 
 static int connection_error(const struct imap_connection *c, CURLcode code, const struct imap_endpoint *e) {
@@ -197,9 +212,24 @@ static struct imap_connection *connection_new(int cancel) {
     if (!c)
         return NULL;
     c->cancel = cancel;
+    buf_init(&c->ahead, IMAP_AHEAD_MAX + ((size_t)1 << 20), false);
     c->multi = curl_multi_init();
     c->easy = curl_easy_init();
     return c;
+}
+
+/* A network that went away says nothing: without these, a dead connection looks like a quiet one for hours.
+ */
+static void connection_watch_over(const struct imap_connection *c) {
+    const struct {
+        int level, name, value;
+    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+                   {IPPROTO_TCP, TCP_KEEPCNT, 4},
+                   {IPPROTO_TCP, TCP_USER_TIMEOUT, SILENT_DEATH_MS}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        (void)setsockopt(c->socket, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
 int imap_connection_open(const struct imap_endpoint *endpoint, int cancel, int64_t deadline,
@@ -222,6 +252,7 @@ int imap_connection_open(const struct imap_endpoint *endpoint, int cancel, int64
     if (curl_easy_getinfo(c->easy, CURLINFO_ACTIVESOCKET, &c->socket) != CURLE_OK ||
         c->socket == CURL_SOCKET_BAD)
         return err_set(ERR_UNREACHABLE, "the mail server %s hung up", endpoint->host);
+    connection_watch_over(c);
     *ret = steal(c);
     return 0;
 }
@@ -243,7 +274,40 @@ static int connection_wait(struct imap_connection *c, short events, int watch, i
     return clock_left(deadline) == 0 ? err_set(ERR_TIMEOUT, "the mail server did not answer in time") : 0;
 }
 
-int imap_connection_send(struct imap_connection *c, const char *data, size_t n, int64_t deadline) {
+static int connection_broke(CURLcode code) {
+    return err_set(ERR_UNREACHABLE, "the connection to the mail server broke: %s", curl_easy_strerror(code));
+}
+
+/* What is there on the line, up to `max` bytes. *ret_n is 0 when nothing is. */
+static int connection_receive(struct imap_connection *c, char *data, size_t max, size_t *ret_n) {
+    size_t n = 0;
+    CURLcode code = curl_easy_recv(c->easy, data, max, &n);
+    if (code == CURLE_OK && n == 0)
+        return err_set(ERR_UNREACHABLE, "the mail server hung up");
+    if (code != CURLE_OK && code != CURLE_AGAIN)
+        return connection_broke(code);
+    *ret_n = code == CURLE_OK ? n : 0;
+    return 0;
+}
+
+/* Takes in what the server sends while it does not read. */
+static int connection_read_ahead(struct imap_connection *c) {
+    size_t n = 0;
+    do {
+        if (c->ahead.len > IMAP_AHEAD_MAX)
+            return err_set(ERR_PROTOCOL, "the mail server sends without reading what it is sent");
+        int r = buf_reserve(&c->ahead, PIECE);
+        if (r == 0)
+            r = connection_receive(c, c->ahead.data + c->ahead.len, PIECE, &n);
+        if (r < 0)
+            return r;
+        c->ahead.len += n;
+        c->ahead.data[c->ahead.len] = '\0';
+    } while (n > 0);
+    return 0;
+}
+
+static int connection_send_raw(struct imap_connection *c, const char *data, size_t n, int64_t deadline) {
     for (size_t sent = 0; sent < n;) {
         size_t now = 0;
         CURLcode code = curl_easy_send(c->easy, data + sent, n - sent, &now);
@@ -252,31 +316,91 @@ int imap_connection_send(struct imap_connection *c, const char *data, size_t n, 
             continue;
         }
         if (code != CURLE_AGAIN)
-            return err_set(ERR_UNREACHABLE, "the connection to the mail server broke: %s",
-                           curl_easy_strerror(code));
-        int r = connection_wait(c, POLLIN | POLLOUT, -1, deadline);
+            return connection_broke(code);
+        int r = connection_read_ahead(c);
+        if (r == 0)
+            r = connection_wait(c, POLLIN | POLLOUT, -1, deadline);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
+int imap_connection_send(struct imap_connection *c, const char *data, size_t n, int64_t deadline) {
+    if (!c->z)
+        return connection_send_raw(c, data, n, deadline);
+    imap_compressor_put(c->z, data, n);
+    for (;;) {
+        size_t packed = 0;
+        int r = imap_compressor_pack(c->z, c->packed, sizeof c->packed, &packed);
+        if (r == 0 && packed > 0)
+            r = connection_send_raw(c, c->packed, packed, deadline);
+        if (r < 0 || packed == 0)
+            return r;
+    }
+}
+
+/* Bytes as they came, up to `max`: first those that were read ahead. *ret_n is 0 when there are none. */
+static int connection_take(struct imap_connection *c, char *data, size_t max, size_t *ret_n) {
+    size_t n = c->ahead.len < max ? c->ahead.len : max;
+    if (n == 0)
+        return connection_receive(c, data, max, ret_n);
+    memcpy(data, c->ahead.data, n);
+    buf_consume(&c->ahead, n);
+    if (c->ahead.len == 0)
+        buf_finish(&c->ahead);
+    *ret_n = n;
+    return 0;
+}
+
+/* Plain bytes, up to `max`. *ret_n is 0 when none are there. */
+static int connection_read(struct imap_connection *c, char *data, size_t max, size_t *ret_n) {
+    size_t n = 0, raw = 0;
+    int r = 0;
+    if (!c->z)
+        return connection_take(c, data, max, ret_n);
+    do {
+        raw = 0;
+        r = imap_compressor_unpack(c->z, data, max, &n);
+        if (r == 0 && n == 0)
+            r = connection_take(c, c->raw, sizeof c->raw, &raw);
+        if (raw > 0)
+            imap_compressor_feed(c->z, c->raw, raw);
+    } while (r == 0 && raw > 0);
+    if (r == 0)
+        *ret_n = n;
+    return r;
+}
+
 int imap_connection_recv(struct imap_connection *c, int watch, int64_t deadline, char *data, size_t max,
                          size_t *ret_n) {
     for (;;) {
         size_t n = 0;
-        CURLcode code = curl_easy_recv(c->easy, data, max, &n);
-        if (code == CURLE_OK && n > 0) {
+        int r = connection_read(c, data, max, &n);
+        if (r < 0)
+            return r;
+        if (n > 0) {
             *ret_n = n;
             return 0;
         }
-        if (code == CURLE_OK)
-            return err_set(ERR_UNREACHABLE, "the mail server hung up");
-        if (code != CURLE_AGAIN)
-            return err_set(ERR_UNREACHABLE, "the connection to the mail server broke: %s",
-                           curl_easy_strerror(code));
-        int r = connection_wait(c, POLLIN, watch, deadline);
+        r = connection_wait(c, POLLIN, watch, deadline);
         if (r != 0)
             return r;
     }
+}
+
+int imap_connection_compress(struct imap_connection *c, const char *rest, size_t n) {
+    cleanup(buf) struct buf all = {0};
+    buf_init(&all, c->ahead.max, false);
+    int r = buf_add(&all, rest, n);
+    if (r == 0)
+        r = buf_add(&all, c->ahead.data, c->ahead.len);
+    if (r == 0)
+        r = imap_compressor_new(&c->z);
+    if (r < 0)
+        return r;
+    buf_finish(&c->ahead);
+    c->ahead = all;
+    all = (struct buf){0};
+    return 0;
 }

@@ -23,6 +23,7 @@ struct imap_endpoint {
 
 struct imap_connection;
 
+#define IMAP_AHEAD_MAX ((size_t)4 << 20)
 #define IMAP_WATCH 1 /* the watched descriptor became readable first */
 
 int imap_connection_setup(void);
@@ -38,7 +39,11 @@ int imap_connection_open(const struct imap_endpoint *endpoint, int cancel, int64
 /* Closes without a LOGOUT. NULL is allowed. */
 void imap_connection_close(struct imap_connection *c);
 
-/* Sends all `n` bytes. ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CANCELED. */
+/*
+ * Sends all `n` bytes. A server that waits until its own bytes are read meanwhile is not waited for: they are
+ * kept for imap_connection_recv(), up to IMAP_AHEAD_MAX of them. ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CANCELED,
+ * ERR_PROTOCOL over the cap.
+ */
 int imap_connection_send(struct imap_connection *c, const char *data, size_t n, int64_t deadline);
 
 /*
@@ -47,5 +52,11 @@ int imap_connection_send(struct imap_connection *c, const char *data, size_t n, 
  */
 int imap_connection_recv(struct imap_connection *c, int watch, int64_t deadline, char *data, size_t max,
                          size_t *ret_n);
+
+/*
+ * From here on both directions are compressed (RFC 4978): right behind the tagged OK of COMPRESS. `rest` is
+ * what was already received behind that line. ERR_SYSTEM.
+ */
+int imap_connection_compress(struct imap_connection *c, const char *rest, size_t n);
 
 #endif

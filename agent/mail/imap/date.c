@@ -49,11 +49,24 @@ int imap_date_parse(const char *text, size_t n, int64_t *ret) {
     return 0;
 }
 
-char *imap_date_day(int64_t seconds, char out[IMAP_DATE_SIZE]) {
+static struct tm date_split(int64_t seconds) {
     time_t t = (time_t)(seconds < 0 ? 0 : seconds > 253402300799 ? 253402300799 : seconds);
     struct tm tm = {0};
     (void)gmtime_r(&t, &tm);
+    return tm;
+}
+
+char *imap_date_day(int64_t seconds, char out[IMAP_DATE_SIZE]) {
+    struct tm tm = date_split(seconds);
     (void)snprintf(out, IMAP_DATE_SIZE, "%02u-%s-%04u", (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12],
                    (unsigned)(tm.tm_year + 1900) % 10000);
+    return out;
+}
+
+char *imap_date_time(int64_t seconds, char out[IMAP_DATE_TIME_SIZE]) {
+    struct tm tm = date_split(seconds);
+    char day[IMAP_DATE_SIZE];
+    (void)snprintf(out, IMAP_DATE_TIME_SIZE, "%s %02u:%02u:%02u +0000", imap_date_day(seconds, day),
+                   (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
     return out;
 }

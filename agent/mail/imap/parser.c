@@ -5,6 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
+#define KEEP_NODES 8192
+#define KEEP_TEXT ((size_t)256 << 10)
+
 enum {
     STATE_TAG,
     STATE_TOKEN,
@@ -32,7 +35,19 @@ void imap_parser_finish(struct imap_parser *p) {
     *p = (struct imap_parser){0};
 }
 
+/* The memory of an uncommonly long line is given back. */
+static void parser_shrink(struct imap_parser *p) {
+    if (p->allocated > KEEP_NODES) {
+        free(p->nodes);
+        p->nodes = NULL;
+        p->allocated = 0;
+    }
+    if (p->text.cap > KEEP_TEXT)
+        buf_finish(&p->text);
+}
+
 static void parser_reset(struct imap_parser *p) {
+    parser_shrink(p);
     buf_clear(&p->text);
     p->count = 0;
     p->info_offset = p->info_len = 0;

@@ -22,10 +22,10 @@
 
 #define IMAP_INLINE_MAX ((size_t)64 << 10)   /* bytes of a literal that is kept as a node */
 #define IMAP_LITERAL_MAX ((uint64_t)1 << 40) /* bytes of any literal */
-#define IMAP_LINE_MAX ((size_t)1 << 20)      /* bytes of a line without its literals */
-#define IMAP_TEXT_MAX ((size_t)2 << 20)      /* bytes of all strings of one response */
-#define IMAP_NODES_MAX 131072                /* tokens of one response */
-#define IMAP_DEPTH_MAX 32                    /* nested lists */
+#define IMAP_LINE_MAX ((size_t)4 << 20) /* bytes of a line without its literals: SEARCH of half a million */
+#define IMAP_TEXT_MAX ((size_t)8 << 20) /* bytes of all strings of one response */
+#define IMAP_NODES_MAX (1 << 19)        /* tokens of one response */
+#define IMAP_DEPTH_MAX 32               /* nested lists */
 #define IMAP_TAG_MAX 64
 
 enum imap_node_type {
