@@ -122,7 +122,7 @@ static int on_order(struct child *c, const cJSON *op) {
         return err_set(ERR_INVALID, "an operation that is not known");
     int r = json_need_int(op, "id", INT64_MIN, INT64_MAX, &id);
     if (r == 0)
-        engine_sync(c->engine, id);
+        engine_sync(c->engine, id, json_bool(op, "confirm_deletions", false));
     return r;
 }
 

@@ -9,17 +9,20 @@
  *   {"op":"configure","account":ACCOUNT,"vault":{"path":"/abs","device":ST_DEV},"keep_days":0}
  *                                                  (re)starts syncing into <path>/Mail; the state is
  * <path>/mail-state/sync.db
- *   {"op":"sync","id":N}                           a full pass now; answered by "synced"
+ *   {"op":"sync","id":N,"confirm_deletions":false} a full pass now; answered by "synced" when everything is
+ * up and down; true carries out mass deletions that were held back
  *   {"op":"stop"}                                  LOGOUT and exit 0
- * ACCOUNT = {"host","port","security":"tls"|"starttls","ca":"PEM, optional","login","password"}
+ * ACCOUNT = {"host","port","security":"tls"|"starttls","ca":"PEM, optional","login","password",
+ *   "compress":"auto"|"always"|"never", optional}
  *
  * Child to supervisor:
  *   {"event":"tried","imap":WORD,"text":"..."}
- *   {"event":"status","imap":WORD,"push":"idle|poll","folders":N,"messages":N,"pending":N,"last_sync":"RFC
+ *   {"event":"status","imap":WORD,"push":"notify|idle|poll","folders":N,"messages":N,"pending":N,
+ * "asks":N,"last_sync":"RFC
  * 3339"|null, "text":"what is wrong, or empty","retry_ms":N}                    on every change, at most
  * about five a second
- *   {"event":"progress","folder":"INBOX","done":N,"total":N,"bytes":N} while messages come down; over all
- * folders
+ *   {"event":"progress","folder":"INBOX","done":N,"total":N,"bytes":N,"bytes_total":N} while messages come
+ * down; over all folders
  *   {"event":"synced","id":N,"ok":true|false,"text":"..."}
  * WORD = connecting | ok | auth-failed | unreachable | tls-failed | protocol-error | vault-closed
  *

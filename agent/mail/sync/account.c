@@ -53,6 +53,18 @@ static int account_text(const cJSON *json, const char *key, size_t max, const ch
     return *ret ? 0 : err_set(ERR_SYSTEM, "out of memory");
 }
 
+static int account_compress(const cJSON *json, enum imap_compress *ret) {
+    static const char *const words[] = {
+        [IMAP_COMPRESS_AUTO] = "auto", [IMAP_COMPRESS_ALWAYS] = "always", [IMAP_COMPRESS_NEVER] = "never"};
+    const char *word = json_str(json, "compress");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!word || strcmp(word, words[i]) == 0) {
+            *ret = (enum imap_compress)i;
+            return 0;
+        }
+    return err_set(ERR_INVALID, "\"compress\" must be \"auto\", \"always\" or \"never\"");
+}
+
 int account_parse(const cJSON *json, struct account **ret) {
     cleanup(account) struct account *a = calloc(1, sizeof *a);
     const char *security = NULL, *ca = json_str(json, "ca");
@@ -68,6 +80,8 @@ int account_parse(const cJSON *json, struct account **ret) {
         r = json_need_int(json, "port", 1, 65535, &port);
     if (r == 0)
         r = json_need_str(json, "security", 16, &security);
+    if (r == 0)
+        r = account_compress(json, &a->compress);
     if (r < 0 || !security || !a->endpoint.password)
         return r;
     if (strcmp(security, "tls") != 0 && strcmp(security, "starttls") != 0)

@@ -5,12 +5,13 @@
 #ifndef SATCHEL_AGENT_MAIL_SYNC_ACCOUNT_H
 #define SATCHEL_AGENT_MAIL_SYNC_ACCOUNT_H
 
-#include "agent/mail/imap/connection.h"
+#include "agent/mail/imap/session.h"
 
 #include <cjson/cJSON.h>
 
 struct account {
     struct imap_endpoint endpoint; /* its texts are owned */
+    enum imap_compress compress;
 };
 
 /* ERR_INVALID for a member that is missing, too long or of another type, and for a connection without TLS. */

@@ -1,134 +1,145 @@
+#include "agent/mail/sync/download.h"
 #include "agent/mail/imap/date.h"
 #include "agent/mail/imap/uidset.h"
-#include "agent/mail/sync/folder.h"
+#include "agent/mail/sync/hook.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
-#include "platform/base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define FIRST_CHUNK 100 /* messages of the first command: the newest are readable at once */
-#define CHUNK 2000      /* of the later ones */
-#define SET_MAX 7000    /* bytes of a UID set in one command */
-#define BATCH 500       /* files that are made durable together */
+#define FEW 100   /* messages of a first step: the newest are readable at once */
+#define MANY 2000 /* of the later ones */
+#define SET 250   /* messages of one command */
+#define AHEAD 3   /* commands that are open at the same time */
+#define BATCH 500 /* files that are made durable together */
 #define BATCH_BYTES ((uint64_t)16 << 20)
 #define BATCH_MS 2000
-#define SMALL_BATCH 8 /* up to here fsync of each file is cheaper than syncfs */
+#define SMALL_BATCH 8                  /* up to here fsync of each file is cheaper than syncfs */
+#define PIECE ((uint64_t)2 << 20)      /* of a long message */
+#define STEP_BYTES ((uint64_t)8 << 20) /* of one, before others have their turn */
 #define MESSAGE_MAX ((uint64_t)4 << 30)
-
-struct written {
-    unsigned part;
-    struct name_message name;
-    uint8_t flags;
-};
+#define ABANDON ((uint64_t)4 << 20) /* bytes of a message that no other is to wait for */
 
 struct download {
     struct sync *sync;
     struct sync_folder *folder;
-    const struct maildir *maildir;
+    struct maildir maildir;
     enum maildir_place unread; /* where a message without flags goes */
-    struct written batch[BATCH];
+    struct state_message batch[BATCH];
     size_t n;
     uint64_t bytes;
     int64_t since; /* clock_boot_ms() of the first file in the batch */
     struct maildir_part part;
-    bool streaming; /* `part` holds the body of the response that is being read */
-    bool discard;   /* ... which is too large, or is not a body that was asked for */
-    const uint32_t *wanted;
+    uint64_t part_bytes;
+    uint32_t part_crc;
+    bool streaming;        /* `part` holds the body of the response that is being read */
+    bool discard;          /* ... which is too large, or is not a body that was asked for */
+    uint32_t wanted[MANY]; /* rising */
     size_t n_wanted, got;
-    bool *have; /* owned: by index into wanted */
+    bool have[MANY];
 };
 
-static enum maildir_place place_of(const struct download *d, const struct written *w) {
-    return w->flags == 0 ? d->unread : MAILDIR_CUR;
+static void download_cleanup(struct download **d) {
+    if (!*d)
+        return;
+    maildir_part_close(&(*d)->part);
+    maildir_close(&(*d)->maildir);
+    free(*d);
 }
+
+/* -- batches -------------------------------------------------------------------------------------------- */
 
 static int batch_durable(struct download *d) {
     if (d->n > SMALL_BATCH)
         return store_sync(&d->sync->store);
     for (size_t i = 0; i < d->n; i++) {
-        const struct written *w = &d->batch[i];
-        int r = maildir_sync_file(d->maildir, &w->name, w->flags, place_of(d, w));
+        const struct state_message *row = &d->batch[i];
+        int r = maildir_sync_file(&d->maildir, row->uid, row->seconds, row->flags, d->unread);
         if (r == MAILDIR_VANISHED) /* a reader was quick: its new name is not known here */
             return store_sync(&d->sync->store);
         if (r < 0)
             return r;
     }
-    return maildir_sync_dirs(d->maildir);
+    return maildir_sync_dirs(&d->maildir);
 }
 
 static int batch_record(struct download *d) {
     struct state *state = d->sync->state;
+    struct keywords *keywords = &d->folder->keywords;
     int r = state_begin(state);
     for (size_t i = 0; r == 0 && i < d->n; i++)
-        r = state_message_put(state, d->folder->row.id,
-                              &(struct plan_base){.uid = d->batch[i].name.uid, .flags = d->batch[i].flags});
+        r = state_message_put(state, d->folder->row.id, &d->batch[i]);
+    if (r == 0 && keywords->changed)
+        r = state_keywords_put(state, d->folder->row.id, keywords);
     if (r == 0)
-        return state_commit(state);
-    state_rollback(state);
+        r = state_commit(state);
+    if (r < 0)
+        state_rollback(state);
     return r;
 }
 
-/* Places the files, makes them durable, and only then commits them. */
+/* Makes the files durable, and only then commits them. */
 static int batch_commit(struct download *d) {
-    int r = 0;
+    struct sync *s = d->sync;
     if (d->n == 0)
         return 0;
-    for (size_t i = 0; r == 0 && i < d->n; i++) {
-        const struct written *w = &d->batch[i];
-        r = maildir_place(d->maildir, w->part, &w->name, w->flags, place_of(d, w));
-    }
-    if (r == 0)
-        r = batch_durable(d);
+    int r = batch_durable(d);
     if (r == 0)
         r = batch_record(d);
     if (r < 0)
         return r;
-    d->sync->done += (int64_t)d->n;
-    d->sync->report->messages = d->sync->done;
+    mail_hook_step();
+    s->counts.have += (int64_t)d->n;
+    s->counts.wanted -= (int64_t)d->n;
+    s->fetched += (int64_t)d->n;
+    s->report->messages = s->counts.have;
     d->n = 0;
     d->bytes = 0;
-    report_status(d->sync->report);
+    report_status(s->report);
     return 0;
 }
 
-static int write_begin(struct download *d) {
-    int r = maildir_part_open(d->maildir, d->sync->part++, &d->part);
-    d->streaming = r == 0;
-    return r;
+static int batch_add(struct download *d, const struct state_message *row) {
+    struct sync *s = d->sync;
+    if (d->n == 0)
+        d->since = clock_boot_ms();
+    d->batch[d->n++] = *row;
+    int64_t done = s->counts.have + (int64_t)d->n, fetched = s->fetched + (int64_t)d->n;
+    int64_t left = s->counts.wanted - (int64_t)d->n;
+    report_progress(s->report, d->folder->directory, done, done + (left > 0 ? left : 0), s->bytes,
+                    fetched > 0 && left > 0 ? s->bytes + s->bytes / fetched * left : s->bytes);
+    if (d->n == BATCH || d->bytes >= BATCH_BYTES || clock_boot_ms() - d->since > BATCH_MS)
+        return batch_commit(d);
+    return 0;
 }
 
-static int write_data(struct download *d, const char *data, size_t n) {
+/* -- one message ---------------------------------------------------------------------------------------- */
+
+static void count_bytes(struct download *d, size_t n) {
     d->bytes += n;
     d->sync->bytes += (int64_t)n;
-    return maildir_part_write(&d->part, data, n);
 }
 
-/* Closes and removes a file that came to nothing. */
+/* Forgets a file that came to nothing. */
 static void write_drop(struct download *d) {
-    if (!d->streaming)
-        return;
-    (void)maildir_part_close(&d->part, 0);
-    maildir_part_drop(d->maildir, d->part.number);
+    if (d->streaming)
+        maildir_part_drop(&d->maildir, d->part.uid);
+    maildir_part_close(&d->part);
     d->streaming = false;
 }
 
-/* A long literal begins: only the body of a FETCH is expected to be one. */
-static int on_literal(struct download *d) {
-    const struct imap_parser *p = &d->sync->imap->parser;
-    uint64_t number = 0;
-    d->discard = true;
-    if (!imap_is_numbered(p, "FETCH", &number) || p->count < 3 ||
-        !imap_node_is(p, &p->nodes[p->count - 2], "BODY[]"))
-        return err_set(ERR_TOO_LARGE, "the mail server sent %llu bytes where a few were expected",
-                       (unsigned long long)p->literal_left);
-    if (d->streaming || p->literal_left > MESSAGE_MAX)
-        return 0;
-    d->discard = false;
-    return write_begin(d);
+/* The UID of the response whose attributes are read so far, 0: it did not come before the body. */
+static uint32_t early_uid(const struct imap_parser *p) {
+    uint64_t uid = 0;
+    for (uint32_t i = 3; i + 1 < p->count; i++)
+        if (imap_node_is(p, &p->nodes[i], "UID") && imap_node_number(p, &p->nodes[i + 1], &uid) &&
+            uid <= UINT32_MAX)
+            return (uint32_t)uid;
+    return 0;
 }
 
 static size_t find_wanted(const struct download *d, uint64_t uid) {
@@ -143,116 +154,431 @@ static size_t find_wanted(const struct download *d, uint64_t uid) {
     return low < d->n_wanted && d->wanted[low] == uid ? low : SIZE_MAX;
 }
 
+/* A message that is so long that it is better asked for in pieces: the connection is given up, since there is
+ * no other way to stop the server, and the folder's sizes are asked for from now on. */
+static int abandon(struct download *d, uint32_t uid) {
+    int r = batch_commit(d);
+    if (r == 0)
+        r = state_message_part(d->sync->state, d->folder->row.id, uid, 0);
+    if (r < 0)
+        return r;
+    d->sync->reconnect = true;
+    return err_set(ERR_UNREACHABLE, "a long message comes later");
+}
+
+/* A long literal begins: only the body of a FETCH is expected to be one. */
+static int on_literal(struct download *d) {
+    const struct imap_parser *p = &d->sync->imap->parser;
+    uint64_t number = 0;
+    int64_t have = 0;
+    d->discard = true;
+    if (!imap_is_numbered(p, "FETCH", &number) || p->count < 3 ||
+        !imap_node_is(p, &p->nodes[p->count - 2], "BODY[]"))
+        return err_set(ERR_TOO_LARGE, "the mail server sent %llu bytes where a few were expected",
+                       (unsigned long long)p->literal_left);
+    /* Servers tell the UID first, or at the end; without it the part has a name that no message has. */
+    uint32_t uid = early_uid(p);
+    if (d->streaming || (uid && find_wanted(d, uid) == SIZE_MAX))
+        return 0;
+    if (p->literal_left > DOWNLOAD_SHORT)
+        d->folder->sized = true;
+    if (p->literal_left > ABANDON)
+        return uid ? abandon(d, uid) : 0;
+    d->discard = false;
+    d->part_bytes = 0;
+    d->part_crc = 0;
+    int r = maildir_part_open(&d->maildir, uid, 0, &have, &d->part);
+    d->streaming = r == 0;
+    return r;
+}
+
+static int on_data(struct download *d) {
+    const struct imap_parser *p = &d->sync->imap->parser;
+    if (d->discard)
+        return 0;
+    d->part_bytes += p->chunk_len;
+    d->part_crc = content_crc(d->part_crc, p->chunk, p->chunk_len);
+    count_bytes(d, p->chunk_len);
+    return maildir_part_write(&d->part, p->chunk, p->chunk_len);
+}
+
 /* Reads UID, FLAGS and INTERNALDATE; false when this is no message that was asked for. */
-static bool read_attributes(struct download *d, struct written *w) {
+static bool read_attributes(struct download *d, struct state_message *row) {
     const struct imap_parser *p = &d->sync->imap->parser;
     const struct imap_node *uid = imap_attribute(p, 2, "UID"), *flags = imap_attribute(p, 2, "FLAGS"),
                            *date = imap_attribute(p, 2, "INTERNALDATE");
     uint64_t number = 0;
+    int64_t seconds = 0;
     if (!uid || !imap_node_number(p, uid, &number))
         return false;
     size_t index = find_wanted(d, number);
     if (index == SIZE_MAX || d->have[index])
         return false;
-    *w = (struct written){.flags = (uint8_t)(flags ? imap_flags(p, flags) : 0),
-                          .name = {.hash = d->folder->hash,
-                                   .uidvalidity = d->folder->row.uidvalidity,
-                                   .uid = (uint32_t)number}};
-    if (!date || imap_date_parse(imap_node_text(p, date), date->len, &w->name.seconds) < 0)
-        w->name.seconds = clock_real_ms() / 1000;
+    if (!date || imap_date_parse(imap_node_text(p, date), date->len, &seconds) < 0 || seconds < 0 ||
+        seconds > UINT32_MAX)
+        seconds = clock_real_ms() / 1000;
+    uint32_t bits = flags ? keyword_flags(&d->folder->keywords, p, flags) : 0;
+    *row = (struct state_message){.uid = (uint32_t)number,
+                                  .kind = PLAN_HAVE,
+                                  .flags = bits,
+                                  .local = bits,
+                                  .seconds = (uint32_t)seconds,
+                                  .part = -1};
+    d->have[index] = true;
+    d->got++;
     return true;
 }
 
-/* The end of a FETCH response: the body is in `part`, or a short one is in the parser. */
+/* The body came as a stream, into `part`. */
+static int take_stream(struct download *d, struct state_message *row) {
+    d->streaming = false;
+    row->size = d->part_bytes;
+    row->crc = d->part_crc;
+    int r = maildir_part_place(&d->maildir, &d->part, row->uid, row->seconds, row->flags, d->unread);
+    return r < 0 ? r : batch_add(d, row);
+}
+
+/* The body is in the parser. */
+static int take_text(struct download *d, struct state_message *row, const struct imap_node *body) {
+    const char *text = imap_node_text(&d->sync->imap->parser, body);
+    int64_t have = 0;
+    row->size = body->len;
+    row->crc = content_crc(0, text, body->len);
+    count_bytes(d, body->len);
+    int r;
+    if (d->folder->first) {
+        r = maildir_create(&d->maildir, row->uid, row->seconds, row->flags, d->unread, text, body->len);
+    } else {
+        r = maildir_part_open(&d->maildir, row->uid, 0, &have, &d->part);
+        if (r == 0)
+            r = maildir_part_write(&d->part, text, body->len);
+        if (r == 0)
+            r = maildir_part_place(&d->maildir, &d->part, row->uid, row->seconds, row->flags, d->unread);
+    }
+    return r < 0 ? r : batch_add(d, row);
+}
+
+/* The end of a FETCH response. */
 static int on_fetch(struct download *d) {
     const struct imap_parser *p = &d->sync->imap->parser;
     const struct imap_node *body = imap_attribute(p, 2, "BODY[]");
-    struct written w = {0};
-    bool usable =
-        body && body->type != IMAP_NIL && body->type != IMAP_LIST && !d->discard && read_attributes(d, &w);
+    struct state_message row = {0};
+    bool usable = body && body->type != IMAP_NIL && body->type != IMAP_LIST && !d->discard &&
+                  (body->type == IMAP_STREAM) == d->streaming && read_attributes(d, &row);
     d->discard = false;
-    if (!usable || (body->type == IMAP_STREAM) != d->streaming) {
+    if (!usable) {
         write_drop(d);
         return 0;
     }
-    int r = 0;
-    if (!d->streaming) {
-        r = write_begin(d);
-        if (r == 0)
-            r = write_data(d, imap_node_text(p, body), body->len);
-    }
-    if (r < 0)
-        return r;
-    d->streaming = false;
-    w.part = d->part.number;
-    r = maildir_part_close(&d->part, w.name.seconds);
-    if (r < 0)
-        return r;
-    d->have[find_wanted(d, w.name.uid)] = true;
-    d->got++;
-    if (d->n == 0)
-        d->since = clock_boot_ms();
-    d->batch[d->n++] = w;
-    report_progress(d->sync->report, d->folder->directory, d->sync->done + (int64_t)d->n, d->sync->total,
-                    d->sync->bytes);
-    if (d->n == BATCH || d->bytes >= BATCH_BYTES || clock_boot_ms() - d->since > BATCH_MS)
-        r = batch_commit(d);
-    return r;
+    return body->type == IMAP_STREAM ? take_stream(d, &row) : take_text(d, &row, body);
 }
 
 static int on_event(struct download *d, int event) {
-    const struct imap_parser *p = &d->sync->imap->parser;
     uint64_t number = 0;
     switch (event) {
     case IMAP_NEXT_LITERAL:
         return on_literal(d);
     case IMAP_NEXT_DATA:
-        return d->discard ? 0 : write_data(d, p->chunk, p->chunk_len);
+        return on_data(d);
     case IMAP_NEXT_UNTAGGED:
-        return imap_is_numbered(p, "FETCH", &number) ? on_fetch(d) : 0;
+        return imap_is_numbered(&d->sync->imap->parser, "FETCH", &number) ? on_fetch(d) : 0;
     default:
         return 0;
     }
 }
 
-/* One command for as many of the wanted messages as its set holds. */
-static int fetch(struct download *d, const uint32_t *uids, size_t n, size_t *ret_used) {
+/* -- short messages ------------------------------------------------------------------------------------- */
+
+/* Reads until no more than `left` commands are open. */
+static int read_answers(struct download *d, unsigned left) {
     struct imap_session *imap = d->sync->imap;
-    cleanup(buf) struct buf set = {0};
-    int r = uidset_write(uids, n, SET_MAX, &set, ret_used);
-    if (r == 0)
-        r = imap_send(imap, "UID FETCH %s (UID FLAGS INTERNALDATE BODY.PEEK[])", set.data);
+    int r = 0;
     imap->stream = true;
-    while (r >= 0 && (r = imap_next(imap, -1)) > 0 && r != IMAP_NEXT_DONE)
-        r = on_event(d, r);
+    while (r >= 0 && imap_open_commands(imap) > left)
+        if ((r = imap_next(imap, -1)) > 0)
+            r = on_event(d, r);
     imap->stream = false;
+    return r < 0 ? r : 0;
+}
+
+/* Asks for the sizes of what is wanted, and takes out the long ones: their turn comes later. Within a
+ * transaction. */
+static int read_sizes(struct download *d) {
+    struct imap_session *imap = d->sync->imap;
+    size_t kept = 0;
+    int r = 0;
+    for (size_t at = 0, used = 0; r == 0 && at < d->n_wanted; at += used) {
+        cleanup(buf) struct buf set = {0};
+        r = uidset_write(d->wanted + at, d->n_wanted - at, FOLDER_SET_MAX, &set, &used);
+        if (r == 0)
+            r = imap_send(imap, "UID FETCH %s (UID RFC822.SIZE)", set.data);
+        while (r >= 0 && (r = imap_next(imap, -1)) > 0 && r != IMAP_NEXT_DONE) {
+            uint64_t uid = 0, size = 0;
+            if (r != IMAP_NEXT_UNTAGGED || !imap_is_numbered(&imap->parser, "FETCH", &uid))
+                continue;
+            const struct imap_node *id = imap_attribute(&imap->parser, 2, "UID"),
+                                   *n = imap_attribute(&imap->parser, 2, "RFC822.SIZE");
+            size_t index =
+                id && n && imap_node_number(&imap->parser, id, &uid) ? find_wanted(d, uid) : SIZE_MAX;
+            if (index != SIZE_MAX && imap_node_number(&imap->parser, n, &size) && size > DOWNLOAD_SHORT)
+                d->have[index] = true;
+        }
+        r = r > 0 ? 0 : r;
+    }
+    for (size_t i = 0; r == 0 && i < d->n_wanted; i++) {
+        if (!d->have[i]) {
+            d->wanted[kept++] = d->wanted[i];
+            continue;
+        }
+        d->folder->sized = true;
+        d->folder->large_below = UINT32_MAX;
+        r = state_message_part(d->sync->state, d->folder->row.id, d->wanted[i], 0);
+    }
+    memset(d->have, 0, sizeof d->have);
+    d->n_wanted = r == 0 ? kept : 0;
+    return r;
+}
+
+static int put_off_long(struct download *d) {
+    int r = state_begin(d->sync->state);
+    if (r == 0)
+        r = read_sizes(d);
+    if (r == 0)
+        r = state_commit(d->sync->state);
+    state_rollback(d->sync->state);
+    return r;
+}
+
+/* Asks for all that is wanted, newest first, some commands ahead. */
+static int fetch_all(struct download *d) {
+    int r = 0;
+    for (size_t high = d->n_wanted; r == 0 && high > 0;) {
+        size_t low = high > SET ? high - SET : 0;
+        for (size_t at = low, used = 0; r == 0 && at < high; at += used) {
+            cleanup(buf) struct buf set = {0};
+            r = uidset_write(d->wanted + at, high - at, FOLDER_SET_MAX, &set, &used);
+            if (r == 0)
+                r = read_answers(d, AHEAD - 1);
+            if (r == 0)
+                r = imap_send(d->sync->imap, "UID FETCH %s (UID FLAGS INTERNALDATE BODY.PEEK[])", set.data);
+        }
+        high = low;
+    }
+    return r < 0 ? r : read_answers(d, 0);
+}
+
+/* Whether an error leaves what came whole worth keeping. */
+static bool is_connection(int code) {
+    return code == ERR_CANCELED || code == ERR_UNREACHABLE || code == ERR_TIMEOUT || code == ERR_PROTOCOL;
+}
+
+static int step_short(struct download *d, size_t max) {
+    struct sync_folder *f = d->folder;
+    int r = state_wanted(d->sync->state, f->row.id, false, f->fetch_below, d->wanted, max, &d->n_wanted);
+    if (r < 0 || d->n_wanted == 0) {
+        f->fetch_below = 0;
+        return r;
+    }
+    for (size_t i = 0; i < d->n_wanted / 2; i++) { /* newest first as listed, rising from here on */
+        uint32_t uid = d->wanted[i];
+        d->wanted[i] = d->wanted[d->n_wanted - 1 - i];
+        d->wanted[d->n_wanted - 1 - i] = uid;
+    }
+    uint32_t lowest = d->wanted[0];
+    bool more = d->n_wanted == max;
+    if (f->sized ||
+        max == FEW) /* of many, only where there are long ones: servers have to read them for it */
+        r = put_off_long(d);
+    if (r == 0)
+        r = fetch_all(d);
     write_drop(d);
-    /* What came whole is kept, also where the rest did not come. */
-    int kept = r < 0 && r != ERR_CANCELED && r != ERR_UNREACHABLE && r != ERR_TIMEOUT && r != ERR_PROTOCOL
-                   ? r
-                   : batch_commit(d);
+    int kept = r == 0 || is_connection(r) ? batch_commit(d) : r;
+    if (r < 0 || kept < 0)
+        return r < 0 ? r : kept;
+    f->fetch_below = more ? lowest : 0;
+    if (d->got < d->n_wanted)
+        sync_folder_problem(f, "the server did not hand out %zu messages", d->n_wanted - d->got);
+    return 0;
+}
+
+/* -- long messages -------------------------------------------------------------------------------------- */
+
+/* A long message that is being fetched. */
+struct piecemeal {
+    struct download *d;
+    struct state_message row;
+    uint64_t at;    /* bytes that are there */
+    uint64_t asked; /* bytes that were asked for */
+    uint64_t piece; /* bytes of the piece that is being read */
+    bool reading;
+    bool ended; /* the last piece was short */
+    bool odd;   /* the server answers something else */
+};
+
+static int piece_data(struct piecemeal *m, const char *data, size_t n) {
+    m->piece += n;
+    count_bytes(m->d, n);
+    return maildir_part_write(&m->d->part, data, n);
+}
+
+/* Whether the attribute is that of the piece that comes next. */
+static bool is_next_piece(const struct piecemeal *m, const struct imap_parser *p,
+                          const struct imap_node *name) {
+    char expected[48];
+    (void)snprintf(expected, sizeof expected, "BODY[]<%llu>", (unsigned long long)m->at);
+    return imap_node_is(p, name, expected);
+}
+
+static int piece_end(struct piecemeal *m, const struct imap_parser *p) {
+    const struct imap_node *flags = imap_attribute(p, 2, "FLAGS"),
+                           *date = imap_attribute(p, 2, "INTERNALDATE");
+    int64_t seconds = 0;
+    if (flags)
+        m->row.flags = m->row.local = keyword_flags(&m->d->folder->keywords, p, flags);
+    if (date && imap_date_parse(imap_node_text(p, date), date->len, &seconds) == 0 && seconds <= UINT32_MAX)
+        m->row.seconds = (uint32_t)seconds;
+    m->at += m->piece;
+    m->ended = m->ended || m->piece < PIECE;
+    m->piece = 0;
+    m->reading = false;
+    return 0;
+}
+
+static int on_piece(struct piecemeal *m, int event) {
+    const struct imap_parser *p = &m->d->sync->imap->parser;
+    uint64_t number = 0;
+    char expected[48];
+    switch (event) {
+    case IMAP_NEXT_LITERAL:
+        m->reading = !m->ended && !m->odd && p->count > 3 && is_next_piece(m, p, &p->nodes[p->count - 2]) &&
+                     p->literal_left <= PIECE;
+        return 0;
+    case IMAP_NEXT_DATA:
+        return m->reading ? piece_data(m, p->chunk, p->chunk_len) : 0;
+    case IMAP_NEXT_UNTAGGED:
+        break;
+    default:
+        return 0;
+    }
+    const struct imap_node *uid = imap_is_numbered(p, "FETCH", &number) ? imap_attribute(p, 2, "UID") : NULL;
+    if (!uid || !imap_node_number(p, uid, &number) || number != m->row.uid)
+        return 0;
+    (void)snprintf(expected, sizeof expected, "BODY[]<%llu>", (unsigned long long)m->at);
+    const struct imap_node *body = imap_attribute(p, 2, expected);
+    if (m->reading)
+        return piece_end(m, p);
+    if (m->ended || !body || (body->type != IMAP_STRING && body->type != IMAP_NIL)) {
+        m->odd = m->odd || (!m->ended && imap_attribute(p, 2, "FLAGS") == NULL);
+        return 0;
+    }
+    int r = body->type == IMAP_STRING ? piece_data(m, imap_node_text(p, body), body->len) : 0;
+    return r < 0 ? r : piece_end(m, p);
+}
+
+/* Asks for pieces until the message ends or others have their turn. One after the other: Dovecot 2.3 now and
+ * then announces a piece too short when the next command is already there. */
+static int fetch_pieces(struct piecemeal *m) {
+    struct imap_session *imap = m->d->sync->imap;
+    uint64_t from = m->at;
+    int r = 0;
+    m->asked = m->at;
+    imap->stream = true;
+    while (r >= 0) {
+        bool more = !m->ended && !m->odd && m->asked - from < STEP_BYTES && m->asked < MESSAGE_MAX;
+        if (more && imap_open_commands(imap) == 0) {
+            r = imap_send(imap, "UID FETCH %u (UID FLAGS INTERNALDATE BODY.PEEK[]<%llu.%llu>)", m->row.uid,
+                          (unsigned long long)m->asked, (unsigned long long)PIECE);
+            m->asked += PIECE;
+            continue;
+        }
+        if (imap_open_commands(imap) == 0)
+            break;
+        if ((r = imap_next(imap, -1)) > 0)
+            r = on_piece(m, r);
+    }
+    imap->stream = false;
+    return r < 0 ? r : 0;
+}
+
+/* The whole message is there: it gets its name. */
+static int finish_long(struct piecemeal *m) {
+    struct download *d = m->d;
+    struct content content = {0};
+    int r = content_measure(d->part.fd, &content);
+    if (r < 0)
+        return r;
+    m->row.kind = PLAN_HAVE;
+    m->row.part = -1;
+    m->row.size = content.size;
+    m->row.crc = content.crc;
+    if (m->row.seconds == 0)
+        m->row.seconds = (uint32_t)(clock_real_ms() / 1000);
+    if (fdatasync(d->part.fd) != 0)
+        return err_errno("cannot write mail to disk");
+    r = maildir_part_place(&d->maildir, &d->part, m->row.uid, m->row.seconds, m->row.flags, d->unread);
+    if (r == 0)
+        r = batch_add(d, &m->row);
+    return r < 0 ? r : batch_commit(d);
+}
+
+/* Writes down how far it has come. */
+static int pause_long(struct piecemeal *m) {
+    struct download *d = m->d;
+    if (fdatasync(d->part.fd) != 0)
+        return err_errno("cannot write mail to disk");
+    int r = state_message_part(d->sync->state, d->folder->row.id, m->row.uid, (int64_t)m->at);
+    mail_hook_step();
+    return r;
+}
+
+static int step_long(struct download *d) {
+    struct sync_folder *f = d->folder;
+    struct piecemeal m = {.d = d};
+    int64_t have = 0;
+    int r = state_wanted(d->sync->state, f->row.id, true, f->large_below, d->wanted, 1, &d->n_wanted);
+    if (r < 0 || d->n_wanted == 0) {
+        f->large_below = 0;
+        return r;
+    }
+    r = state_message_get(d->sync->state, f->row.id, d->wanted[0], &m.row);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = maildir_part_open(&d->maildir, m.row.uid, m.row.part, &have, &d->part);
+    if (r < 0)
+        return r;
+    m.at = (uint64_t)have;
+    r = fetch_pieces(&m);
+    if (r < 0 && !is_connection(r))
+        return r;
+    int kept = m.ended && r == 0 ? finish_long(&m) : pause_long(&m);
+    if (kept == 0 && r == 0 && !m.ended && m.at == (uint64_t)have) { /* nothing came */
+        f->large_below = m.row.uid;
+        sync_folder_problem(f, "the server does not hand out a long message");
+    }
     return r < 0 ? r : kept;
 }
 
-int sync_download(struct sync *s, struct sync_folder *f, const struct maildir *m, const uint32_t *uids,
-                  size_t n, enum maildir_place place) {
-    cleanup(free) struct download *d = calloc(1, sizeof *d);
-    cleanup(free) bool *have = calloc(n, sizeof *have);
-    if (!d || !have)
+int download_step(struct sync *s, struct sync_folder *f, enum download_what what) {
+    cleanup(download) struct download *d = calloc(1, sizeof *d);
+    if (!d)
         return err_set(ERR_SYSTEM, "out of memory");
-    *d = (struct download){.sync = s, .folder = f, .maildir = m, .unread = place, .part = {.fd = -1}};
-    d->wanted = uids;
-    d->n_wanted = n;
-    d->have = have;
-    int r = 0;
-    for (size_t high = n, chunk = FIRST_CHUNK; r == 0 && high > 0; chunk = CHUNK) {
-        size_t low = high > chunk ? high - chunk : 0;
-        for (size_t at = low, used = 0; r == 0 && at < high; at += used)
-            r = fetch(d, uids + at, high - at, &used);
-        high = low;
+    *d = (struct download){.sync = s, .folder = f, .maildir = MAILDIR_INIT, .part = {.fd = -1}};
+    d->unread = f->first ? MAILDIR_CUR : MAILDIR_NEW;
+    int r = sync_folder_open(s, f, &d->maildir);
+    if (r == 0 && s->selected != f) {
+        r = imap_select(s->imap, f->quoted);
+        s->selected = r == IMAP_OK ? f : NULL;
+        /* what happened here while another folder was open is found by the next pass */
+        f->dirty = f->dirty || s->imap->modseq != f->row.modseq || s->imap->exists != f->row.messages;
+        if (r == IMAP_OK && s->imap->uidvalidity != f->row.uidvalidity)
+            r = 1;
     }
-    if (r == 0 && d->got < n)
-        (void)snprintf(f->problem, sizeof f->problem, "the server did not hand out %zu of %zu messages",
-                       n - d->got, n);
-    return r;
+    if (r > 0 || r == ERR_INVALID) { /* its next pass says what is in the way */
+        f->fetch_below = f->large_below = 0;
+        f->dirty = true;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    return what == DOWNLOAD_LONG ? step_long(d) : step_short(d, what == DOWNLOAD_FEW ? FEW : MANY);
 }

@@ -1,5 +1,5 @@
 #include "agent/mail/sync/engine.h"
-#include "agent/mail/sync/list.h"
+#include "agent/mail/sync/work.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/encode.h"
@@ -19,9 +19,9 @@
 #define CONNECT_MS 30000
 #define POLL_MS 60000         /* STATUS of all folders */
 #define POLL_NO_IDLE_MS 30000 /* the same where the server has no IDLE */
-#define SETTLE_MS 20          /* readers rename in bunches */
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 300000
+#define BACKOFF_SERVER_MAX_MS 1800000
 #define AUTH_RETRY_MS 300000
 #define ORDERS_MAX 64
 #define REPEATS_MAX 3 /* passes over INBOX without an IDLE in between */
@@ -36,7 +36,10 @@ struct engine {
     /* orders; under the lock */
     struct engine_config *next;
     bool stop;
-    int64_t orders[ORDERS_MAX];
+    struct order {
+        int64_t id;
+        bool confirm;
+    } orders[ORDERS_MAX];
     size_t n_orders;
 
     /* the thread's own */
@@ -45,9 +48,13 @@ struct engine {
     struct folder_list folders;
     int wake; /* epoll: nudge and the Maildir's watch */
     bool open;
-    bool no_idle; /* the server refused IDLE in this session */
+    bool poll;        /* the server does not tell by itself */
+    bool is_done;     /* nothing was done since the last time when nothing was left to do */
+    size_t taken;     /* orders that the pass under way answers */
+    unsigned repeats; /* looks at INBOX without a wait in between */
     unsigned failures;
-    int64_t next_pass; /* clock_boot_ms() */
+    int64_t server_backoff_ms; /* what the server asked for when the session ended */
+    int64_t next_pass;         /* clock_boot_ms() */
 };
 
 void engine_config_destroy(struct engine_config *c) {
@@ -77,15 +84,25 @@ void engine_configure(struct engine *e, struct engine_config *config) {
     (void)pthread_mutex_unlock(&e->lock);
 }
 
-void engine_sync(struct engine *e, int64_t id) {
+void engine_sync(struct engine *e, int64_t id, bool confirm) {
     (void)pthread_mutex_lock(&e->lock);
     bool full = e->n_orders == ORDERS_MAX;
     if (!full)
-        e->orders[e->n_orders++] = id;
+        e->orders[e->n_orders++] = (struct order){.id = id, .confirm = confirm};
     raise_event(e->nudge);
     (void)pthread_mutex_unlock(&e->lock);
     if (full)
         report_synced(e->report, id, false, "too many requests to sync at once");
+}
+
+/* How many wait, and whether one of them confirms deletions. */
+static size_t orders_take(struct engine *e, bool *ret_confirm) {
+    (void)pthread_mutex_lock(&e->lock);
+    size_t n = e->n_orders;
+    for (size_t i = 0; i < n; i++)
+        *ret_confirm = *ret_confirm || e->orders[i].confirm;
+    (void)pthread_mutex_unlock(&e->lock);
+    return n;
 }
 
 static size_t orders_waiting(struct engine *e) {
@@ -105,17 +122,17 @@ static size_t orders_without_config(struct engine *e) {
 
 /* Answers the first `n` orders. */
 static void orders_answer(struct engine *e, size_t n, bool ok, const char *text) {
-    int64_t ids[ORDERS_MAX];
+    struct order answered[ORDERS_MAX];
     (void)pthread_mutex_lock(&e->lock);
     n = n < e->n_orders ? n : e->n_orders;
-    memcpy(ids, e->orders, n * sizeof *ids);
-    memmove(e->orders, e->orders + n, (e->n_orders - n) * sizeof *ids);
+    memcpy(answered, e->orders, n * sizeof *answered);
+    memmove(e->orders, e->orders + n, (e->n_orders - n) * sizeof *e->orders);
     e->n_orders -= n;
     if (e->n_orders == 0)
         clear_event(e->nudge);
     (void)pthread_mutex_unlock(&e->lock);
     for (size_t i = 0; i < n; i++)
-        report_synced(e->report, ids[i], ok, text);
+        report_synced(e->report, answered[i].id, ok, text);
 }
 
 /* -- the vault's side ----------------------------------------------------------------------------------- */
@@ -126,6 +143,7 @@ static void engine_close(struct engine *e) {
     state_close(e->sync.state);
     store_close(&e->sync.store);
     e->sync.state = NULL;
+    e->sync.tree = false;
     e->open = false;
 }
 
@@ -134,121 +152,55 @@ static int engine_open(struct engine *e) {
     if (e->open)
         return store_check(&e->sync.store);
     e->sync.keep_days = e->config->keep_days;
+    e->sync.age_at = 0;
     int r = store_open(e->config->vault, e->config->device, &e->sync.store);
     if (r < 0)
         return r;
     e->open = true;
     if (snprintf(path, sizeof path, "%s/mail-state/sync.db", e->config->vault) >= (int)sizeof path)
         return err_set(ERR_INVALID, "the vault's path is too long");
-    r = state_open(path, &e->sync.state);
+    r = state_open(path, &e->sync.rebuilt, &e->sync.state);
     if (r == 0)
-        r = state_count(e->sync.state, &e->sync.done);
+        r = state_counts_all(e->sync.state, &e->sync.counts);
     if (r == 0)
         r = watch_open(&e->sync.watch);
     struct epoll_event event = {.events = EPOLLIN};
     if (r == 0 && epoll_ctl(e->wake, EPOLL_CTL_ADD, e->sync.watch.fd, &event) != 0)
         r = err_errno("cannot watch the mail folders");
-    e->report->messages = e->sync.done;
+    e->report->messages = e->sync.counts.have;
     return r;
 }
 
-/* Turns inotify's hints into `touched`. */
-static void engine_take_hints(struct engine *e) {
-    int64_t id = 0;
-    enum watch_result what;
-    while ((what = watch_take(&e->sync.watch, &id)) != WATCH_NONE) {
-        struct sync_folder *f = what == WATCH_FOLDER ? folder_list_find(&e->folders, id) : NULL;
-        if (f)
-            f->touched = true;
-        for (size_t i = 0; what == WATCH_ALL && i < e->folders.n; i++)
-            e->folders.items[i]->touched = true;
-    }
-}
+/* -- work ----------------------------------------------------------------------------------------------- */
 
-/* -- passes --------------------------------------------------------------------------------------------- */
-
-/* Gathers what the status says about the folders. */
-static const char *engine_summary(struct engine *e) {
-    struct report *report = e->report;
-    const struct sync_folder *bad = NULL;
-    report->pending = 0;
-    for (size_t i = 0; i < e->folders.n; i++) {
-        const struct sync_folder *f = e->folders.items[i];
-        report->pending += f->pending;
-        bad = bad ? bad : *f->problem ? f : NULL;
-    }
-    report->folders = (int64_t)e->folders.n;
-    report->messages = e->sync.done;
-    if (bad)
-        (void)snprintf(report->text, sizeof report->text, "%.150s: %s", bad->directory, bad->problem);
-    else
-        (void)snprintf(report->text, sizeof report->text, "%s", e->folders.problem);
-    return bad ? report->text : NULL;
-}
-
-static int engine_status_all(struct engine *e) {
-    e->sync.total = 0;
-    for (size_t i = 0; i < e->folders.n; i++) {
-        struct sync_folder *f = e->folders.items[i];
-        f->problem[0] = '\0';
-        int r = folder_list_status(&e->sync, f);
-        if (r < 0)
-            return r;
-        e->sync.total += f->status.messages;
-    }
-    return 0;
-}
-
-/* Every folder, both ways; then the answer to whoever asked for it before it began. */
-static int engine_pass(struct engine *e) {
-    size_t orders = orders_waiting(e);
-    int r = store_check(&e->sync.store);
-    if (r == 0)
-        r = folder_list_update(&e->sync, &e->folders);
-    if (r == 0)
-        r = engine_status_all(e);
-    if (r == 0)
-        r = state_count(e->sync.state, &e->sync.done);
-    engine_take_hints(e);
-    e->sync.bytes = 0;
-    (void)engine_summary(e);
-    report_status(e->report);
-    for (size_t i = 0; r == 0 && i < e->folders.n; i++) {
-        struct sync_folder *f = e->folders.items[i];
-        if (*f->problem || !(folder_list_needs_pass(f) || e->sync.watch.blind))
-            continue;
-        r = sync_folder_run(&e->sync, f);
-        (void)engine_summary(e);
-        report_status(e->report);
-    }
+/* Every folder, both ways. Whoever asked for it before it began is answered when the downloads are through.
+ */
+static int engine_full(struct engine *e) {
+    bool confirm = false;
+    e->taken = orders_take(e, &confirm);
+    e->sync.confirmed = confirm;
+    int r = work_full(&e->sync);
+    e->sync.confirmed = false;
     if (r < 0)
         return r;
-    const char *problem = engine_summary(e);
+    e->is_done = false;
     e->failures = 0;
-    e->report->last_sync = clock_real_ms();
-    e->next_pass = clock_boot_ms() + (e->no_idle ? POLL_NO_IDLE_MS : POLL_MS);
-    report_flush(e->report);
-    orders_answer(e, orders, !problem, problem ? problem : "");
+    e->next_pass = clock_boot_ms() + (e->poll ? POLL_NO_IDLE_MS : POLL_MS);
     return 0;
 }
 
-/* Folders where something happened: a look at the disk first, the server only where it has to know. */
-static int engine_local(struct engine *e, bool connected) {
-    int r = 0;
-    engine_take_hints(e);
-    for (size_t i = 0; r == 0 && i < e->folders.n; i++) {
-        struct sync_folder *f = e->folders.items[i];
-        if (!f->touched)
-            continue;
-        r = sync_folder_count(&e->sync, f);
-        if (r == 0 && f->pending > 0 && connected)
-            r = sync_folder_run(&e->sync, f);
-    }
-    (void)engine_summary(e);
-    return r;
+/* Everything is up and down, as far as it can be. */
+static void engine_done(struct engine *e) {
+    const char *problem = work_summary(&e->sync);
+    if (!e->is_done)
+        e->report->last_sync = clock_real_ms();
+    work_done(&e->sync);
+    e->is_done = true;
+    report_flush(e->report);
+    if (e->taken)
+        orders_answer(e, e->taken, !problem, problem ? problem : "");
+    e->taken = 0;
 }
-
-/* -- waiting -------------------------------------------------------------------------------------------- */
 
 /* Waits for an order, a reader or the deadline. ERR_CANCELED. */
 static int engine_wait(struct engine *e, int64_t deadline) {
@@ -260,77 +212,128 @@ static int engine_wait(struct engine *e, int64_t deadline) {
     return n > 0 && p[0].revents ? err_set(ERR_CANCELED, "canceled") : 0;
 }
 
-/* Waits in IDLE on INBOX. 0: something happened, or it is time for a pass. */
+/* Opens INBOX, so that the server tells what happens there. 1: something did, since it was looked at. */
+static int engine_select_inbox(struct engine *e) {
+    struct sync *s = &e->sync;
+    struct sync_folder *inbox = e->folders.items[0];
+    if (s->selected == inbox)
+        return 0;
+    s->selected = NULL;
+    int r = imap_select(s->imap, inbox->quoted);
+    if (r != 0)
+        return r < 0 ? r : err_set(ERR_PROTOCOL, "the mail server does not open INBOX: %s", s->imap->text);
+    s->selected = inbox;
+    if (inbox->asks || inbox->dirty)
+        return 0;
+    s->imap->changed = s->imap->exists != inbox->row.messages || s->imap->uidnext != inbox->row.uidnext ||
+                       (inbox->row.modseq && s->imap->modseq != inbox->row.modseq);
+    return s->imap->changed;
+}
+
+/* 0: something happened, or it is time for a pass. */
 static int engine_idle(struct engine *e) {
     struct imap_session *imap = e->sync.imap;
-    struct sync_folder *inbox = e->folders.items[0];
-    if (e->no_idle)
+    if (e->poll)
         return engine_wait(e, e->next_pass);
-    if (e->sync.selected != inbox) {
-        int r = imap_select(imap, inbox->quoted);
-        if (r != 0)
-            return r < 0 ? r : err_set(ERR_PROTOCOL, "the mail server does not open INBOX: %s", imap->text);
-        e->sync.selected = inbox;
-        imap->changed = imap->exists != inbox->row.messages || imap->modseq != inbox->row.modseq;
-        if (imap->changed)
-            return 0;
-    }
+    int r = engine_select_inbox(e);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (work_is_told(&e->sync))
+        return 0;
     report_flush(e->report);
-    int r = imap_idle(imap, e->wake, e->next_pass);
+    /* With NOTIFY as well: what happens in the selected mailbox is told during IDLE at once. */
+    if (e->sync.notify && !(imap->capabilities & IMAP_CAP_IDLE))
+        return imap_wait(imap, e->wake, e->next_pass);
+    r = imap_idle(imap, e->wake, e->next_pass);
     if (r > 0) {
         log_info("the mail server refuses IDLE: asking every %d s", POLL_NO_IDLE_MS / 1000);
-        e->no_idle = true;
+        e->poll = true;
         e->report->push = "poll";
         r = 0;
     }
     return r;
 }
 
-/* What the wait brought: changes of readers, changes of INBOX. */
-static int engine_react(struct engine *e, unsigned *repeats) {
-    struct sync_folder *inbox = e->folders.items[0];
-    int r = 0;
-    if (e->sync.imap->changed && ++*repeats <= REPEATS_MAX) {
-        e->sync.bytes = 0;
-        e->sync.total = e->sync.done;
-        r = sync_folder_run(&e->sync, inbox);
-        e->sync.total = e->sync.done;
-    } else {
-        *repeats = 0;
-        e->sync.imap->changed = false;
+/* What the wait brought. A mailbox that changes all the time gets its turns, and no more. */
+static int engine_news(struct engine *e) {
+    struct sync *s = &e->sync;
+    if (s->imap->changed && ++e->repeats > REPEATS_MAX) {
+        e->repeats = 0;
+        s->imap->changed = false;
+    } else if (!s->imap->changed) {
+        e->repeats = 0;
     }
-    struct pollfd p = {.fd = e->sync.watch.fd, .events = POLLIN};
-    if (r == 0 && poll(&p, 1, 0) > 0)
-        r = sync_pause(&e->sync, SETTLE_MS);
-    if (r == 0)
-        r = engine_local(e, true);
+    int r = work_news(s);
+    e->is_done = e->is_done && !s->ran;
     report_status(e->report);
     return r;
 }
 
-/* One connection, until it breaks or is canceled. */
-static int engine_session(struct engine *e) {
-    unsigned repeats = 0;
+/* Between two steps of a download. */
+static int engine_step(struct engine *e) {
+    struct sync *s = &e->sync;
+    struct pollfd p = {.fd = e->cancel, .events = POLLIN};
+    e->is_done = false;
+    int r = work_download(s);
+    if (r == 0 && poll(&p, 1, 0) > 0)
+        r = err_set(ERR_CANCELED, "canceled");
+    if (r == 0 && (work_hints(s) || s->imap->changed || work_is_told(s)))
+        r = work_news(s);
+    return r;
+}
+
+/* How the server tells of news. */
+static int engine_push(struct engine *e) {
+    struct imap_session *imap = e->sync.imap;
+    int r = imap->capabilities & IMAP_CAP_NOTIFY ? imap_notify(imap) : IMAP_NO;
+    if (r < 0)
+        return r;
+    e->sync.notify = r == IMAP_OK;
+    e->poll = !e->sync.notify && !(imap->capabilities & IMAP_CAP_IDLE);
+    e->report->push = e->sync.notify ? "notify" : e->poll ? "poll" : "idle";
+    return 0;
+}
+
+static int engine_connect(struct engine *e) {
+    const struct account *account = e->config->account;
     e->sync.selected = NULL;
-    e->no_idle = false;
+    e->sync.notify = false;
     int r = engine_open(e);
     if (r == 0)
-        r = imap_session_open(&e->config->account->endpoint, e->cancel, clock_boot_ms() + CONNECT_MS,
+        r = imap_session_open(&account->endpoint, account->compress, e->cancel, clock_boot_ms() + CONNECT_MS,
                               &e->sync.imap);
     if (r < 0)
         return r;
-    e->no_idle = !(e->sync.imap->capabilities & IMAP_CAP_IDLE);
+    e->sync.imap->on_mailbox = folder_list_on_mailbox;
+    e->sync.imap->ctx = &e->sync;
+    return engine_push(e);
+}
+
+/* One connection, until it breaks or is canceled. */
+static int engine_session(struct engine *e) {
+    int r = engine_connect(e);
+    if (r < 0)
+        return r;
     e->report->imap = "ok";
-    e->report->push = e->no_idle ? "poll" : "idle";
     e->report->retry_ms = 0;
     e->report->text[0] = '\0';
+    e->repeats = 0;
+    e->is_done = false;
     report_flush(e->report);
-    r = engine_pass(e);
+    r = work_begin(&e->sync);
+    if (r == 0)
+        r = engine_full(e);
     while (r == 0) {
-        r = engine_idle(e);
-        if (r == 0)
-            r = orders_waiting(e) || clock_boot_ms() >= e->next_pass ? engine_pass(e)
-                                                                     : engine_react(e, &repeats);
+        if (orders_waiting(e) > e->taken || clock_boot_ms() >= e->next_pass) {
+            r = engine_full(e);
+        } else if (work_is_left(&e->sync)) {
+            r = engine_step(e);
+        } else {
+            engine_done(e);
+            r = engine_idle(e);
+            if (r == 0 && orders_waiting(e) == 0)
+                r = engine_news(e);
+        }
     }
     return r;
 }
@@ -352,11 +355,15 @@ static int64_t backoff_ms(unsigned failures, int code) {
 static void engine_fail(struct engine *e, int code) {
     struct report *report = e->report;
     size_t orders = orders_waiting(e); /* one that comes from now on is worth a new try */
+    e->taken = 0;
     (void)snprintf(report->text, sizeof report->text, "%s", err_text());
     log_warning("mail: %s", err_name(code));
     if (code != ERR_SYSTEM) /* a full disk says nothing about the server */
         report->imap = report_imap_word(code);
     report->retry_ms = backoff_ms(e->failures++, code);
+    if (e->server_backoff_ms > report->retry_ms)
+        report->retry_ms =
+            e->server_backoff_ms < BACKOFF_SERVER_MAX_MS ? e->server_backoff_ms : BACKOFF_SERVER_MAX_MS;
     int64_t deadline = clock_boot_ms() + report->retry_ms;
     report_flush(report);
     orders_answer(e, orders, false, report->text);
@@ -367,7 +374,7 @@ static void engine_fail(struct engine *e, int code) {
         memcpy(text, report->text, sizeof text);
         if (engine_wait(e, deadline) < 0)
             return;
-        if (e->open && engine_local(e, false) < 0)
+        if (e->open && work_offline(&e->sync) < 0)
             engine_close(e);
         memcpy(report->text, text, sizeof text); /* the failure stays what there is to say */
     }
@@ -402,12 +409,15 @@ static void *engine_main(void *ctx) {
             continue;
         }
         int r = engine_session(e);
+        e->server_backoff_ms = e->sync.imap ? e->sync.imap->backoff_ms : 0;
         if (r == ERR_CANCELED)
             imap_session_logout(e->sync.imap);
         else
             imap_session_close(e->sync.imap);
         e->sync.imap = NULL;
-        if (r != ERR_CANCELED)
+        bool again = e->sync.reconnect;
+        e->sync.reconnect = false;
+        if (r != ERR_CANCELED && !again)
             engine_fail(e, r);
     }
     orders_answer(e, ORDERS_MAX, false, "the mail service is stopping");
@@ -431,7 +441,8 @@ int engine_start(struct report *report, struct engine **ret) {
         return err_set(ERR_SYSTEM, "out of memory");
     e->report = report;
     (void)pthread_mutex_init(&e->lock, NULL);
-    e->sync = (struct sync){.store = STORE_INIT, .watch = WATCH_INIT, .report = report};
+    e->sync =
+        (struct sync){.store = STORE_INIT, .watch = WATCH_INIT, .report = report, .folders = &e->folders};
     e->cancel = e->sync.cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->wake = epoll_create1(EPOLL_CLOEXEC);

@@ -1,7 +1,8 @@
 /*
  * The engine: one thread that keeps the Maildir and the server equal. It connects, makes passes over all
- * folders, waits in IDLE for the server and by inotify for readers, and after a failure waits longer and
- * longer. The functions here may be called by any thread; they leave an order and return at once.
+ * folders, downloads in steps between which everybody else has a turn, waits by NOTIFY or IDLE for the server
+ * and by inotify for readers, and after a failure waits longer and longer. The functions here may be called
+ * by any thread; they leave an order and return at once.
  */
 #ifndef SATCHEL_AGENT_MAIL_SYNC_ENGINE_H
 #define SATCHEL_AGENT_MAIL_SYNC_ENGINE_H
@@ -27,8 +28,9 @@ int engine_start(struct report *report, struct engine **ret);
 /* Takes over `config` and starts anew with it. */
 void engine_configure(struct engine *e, struct engine_config *config);
 
-/* Asks for a full pass now, which report_synced() answers with `id`. */
-void engine_sync(struct engine *e, int64_t id);
+/* Asks for a full pass now, which report_synced() answers with `id` when everything is up and down.
+ * `confirm`: it carries out mass deletions that wait for a confirmation. */
+void engine_sync(struct engine *e, int64_t id, bool confirm);
 
 /* Ends the session with LOGOUT and the thread with it. ERR_TIMEOUT when it does not end by `deadline`: the
  * process must then be left by _exit(2). On 0 the engine is destroyed. */

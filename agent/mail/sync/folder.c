@@ -1,45 +1,50 @@
 #include "agent/mail/sync/folder.h"
-#include "agent/mail/imap/date.h"
-#include "agent/mail/imap/uidset.h"
+#include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/local.h"
+#include "agent/mail/sync/match.h"
 #include "agent/mail/sync/moved.h"
+#include "agent/mail/sync/remote.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
+#include "platform/base/file.h"
 #include "platform/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SET_MAX 4000       /* bytes of a UID set in one command */
-#define REMOTE_MAX 8000000 /* messages of one mailbox */
-#define SCAN_TRIES 20
-#define SCAN_PAUSE_MS 50
+#define WINDOW_MS 10000 /* removals within it are looked at together */
+#define AGE_BATCH 256
 
 /* What one pass over a folder gathers. */
 struct pass {
+    struct sync *sync;
+    struct sync_folder *folder;
     struct maildir maildir;
+    struct local local;
+    struct remote remote;
     struct plan_base *base; /* owned */
     size_t n_base;
-    struct maildir_list local;
-    struct plan_remote *remote; /* owned */
-    size_t n_remote, allocated;
-    bool remote_complete;
+    struct plan_local *files; /* owned, when the list in `local` is not whole */
+    size_t n_files;
+    struct plan_remote *there; /* owned, likewise */
+    size_t n_there;
     struct plan plan;
-    uint32_t exists, uidnext; /* as SELECT said */
-    uint64_t modseq;
-    bool first;    /* nothing of this mailbox was in the copy */
     bool complete; /* nothing is left to do */
 };
 
 static void pass_cleanup(struct pass *p) {
     maildir_close(&p->maildir);
+    local_finish(&p->local);
+    remote_finish(&p->remote);
     free(p->base);
-    maildir_list_finish(&p->local);
-    free(p->remote);
+    free(p->files);
+    free(p->there);
     plan_finish(&p->plan);
 }
 
@@ -49,6 +54,10 @@ void sync_folder_destroy(struct sync_folder *f) {
     free(f->mailbox);
     free(f->quoted);
     free(f->directory);
+    keyword_finish(&f->keywords);
+    hints_finish(&f->hints);
+    buf_finish(&f->foreign);
+    buf_finish(&f->refused);
     free(f);
 }
 
@@ -60,9 +69,12 @@ int sync_pause(const struct sync *s, int ms) {
     return n > 0 ? err_set(ERR_CANCELED, "canceled") : 0;
 }
 
-__attribute__((format(printf, 3, 4))) static void folder_problem(struct pass *p, struct sync_folder *f,
-                                                                 const char *fmt, ...) {
-    p->complete = false;
+uint32_t sync_keep_since(const struct sync *s) {
+    int64_t since = clock_real_ms() / 1000 - (int64_t)s->keep_days * 86400;
+    return s->keep_days && since > 0 && since < UINT32_MAX ? (uint32_t)since : 0;
+}
+
+void sync_folder_problem(struct sync_folder *f, const char *fmt, ...) {
     if (*f->problem) /* the first one is the cause */
         return;
     va_list args;
@@ -71,509 +83,696 @@ __attribute__((format(printf, 3, 4))) static void folder_problem(struct pass *p,
     va_end(args);
 }
 
-/* A whole change of the database, or nothing. */
-static int folder_reset(struct sync *s, struct sync_folder *f, uint32_t uidvalidity) {
-    int r = state_begin(s->state);
-    if (r == 0)
-        r = state_folder_reset(s->state, f->row.id, uidvalidity);
-    if (r < 0) {
-        state_rollback(s->state);
-        return r;
-    }
-    r = state_commit(s->state);
-    if (r < 0)
-        return r;
-    f->row = (struct state_folder){.id = f->row.id, .uidvalidity = uidvalidity};
-    return state_count(s->state, &s->done);
+/* -- opening -------------------------------------------------------------------------------------------- */
+
+static bool part_is_wanted(void *ctx, uint32_t uid) {
+    const struct pass *p = ctx;
+    struct state_message row = {.part = -1};
+    return state_message_get(p->sync->state, p->folder->row.id, uid, &row) == 0 && row.kind == PLAN_WANTED &&
+           row.part >= 0;
 }
 
-static int pass_open(struct sync *s, struct sync_folder *f, struct pass *p) {
-    bool made = false;
-    int r = maildir_open(s->store.root, f->directory, &made, &p->maildir);
-    if (r < 0)
-        return r;
-    watch_add(&s->watch, p->maildir.cur, f->row.id);
-    watch_add(&s->watch, p->maildir.fresh, f->row.id);
-    if (made && f->row.uidvalidity != 0) {
-        log_warning("a mail folder was removed from the vault: copying it again");
-        r = folder_reset(s, f, 0);
+static int open_keywords(struct sync *s, struct sync_folder *f, const struct maildir *m) {
+    cleanup(buf) struct buf text = {0};
+    keyword_finish(&f->keywords);
+    int r = state_keywords_get(s->state, f->row.id, &f->keywords);
+    if (r == 0 && faccessat(m->folder, KEYWORD_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        r = file_read(m->folder, KEYWORD_FILE, KEYWORD_FILE_MAX, &text);
+        if (r == ERR_TOO_LARGE || r == ERR_INVALID)
+            r = 0;
     }
-    if (r == 0 && !f->cleaned)
-        r = maildir_clean(&p->maildir);
-    f->cleaned = r == 0;
+    if (r == 0 && text.len)
+        keyword_parse(&f->keywords, text.data, text.len);
     return r;
 }
 
-/* SELECT, and the check of UIDVALIDITY. 1: the mailbox cannot be synced now. */
-static int pass_select(struct sync *s, struct sync_folder *f, struct pass *p) {
-    s->selected = NULL;
-    int r = imap_select(s->imap, f->quoted);
+int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret) {
+    cleanup(maildir) struct maildir m = MAILDIR_INIT;
+    struct pass p = {.sync = s, .folder = f};
+    bool made = false;
+    /* A folder that was copied and is gone was removed by a reader, but for those that cannot be. */
+    bool make = f->row.uidvalidity == 0 || f->use != FOLDER_USE_NONE;
+    int r = maildir_open(s->store.root, f->directory, make, &made, &m);
+    if (r != 0)
+        return r;
+    m.hash = f->row.hash;
+    m.uidvalidity = f->row.uidvalidity;
+    if (made && f->row.uidvalidity != 0) {
+        log_warning("a mail folder was removed from the vault: copying it again");
+        r = state_want(s->state, f->row.id, 0, true);
+    }
+    watch_add(&s->watch, m.cur, WATCH_CUR, f->row.id);
+    watch_add(&s->watch, m.fresh, WATCH_NEW, f->row.id);
+    watch_add(&s->watch, m.folder, WATCH_TREE, 0);
+    if (r == 0 && !f->opened) {
+        f->hints.scan = true;
+        r = maildir_clean(&m, part_is_wanted, &p);
+    }
+    if (r == 0) /* also later: a reader may have added one */
+        r = open_keywords(s, f, &m);
     if (r < 0)
         return r;
-    if (r > 0 || s->imap->uidvalidity == 0) {
-        folder_problem(p, f, "the server does not open the folder: %s",
-                       r > 0 ? s->imap->text : "no UIDVALIDITY");
-        return 1;
-    }
-    s->selected = f;
-    p->exists = s->imap->exists;
-    p->uidnext = s->imap->uidnext;
-    p->modseq = s->imap->modseq;
-    p->first = f->row.uidvalidity == 0;
-    if (f->row.uidvalidity == s->imap->uidvalidity)
+    f->opened = true;
+    *ret = m;
+    m = (struct maildir)MAILDIR_INIT;
+    return 0;
+}
+
+/* Writes what the letters stand for, before any file has them. */
+static int pass_keywords(struct pass *p) {
+    struct sync_folder *f = p->folder;
+    cleanup(buf) struct buf text = {0};
+    if (!f->keywords.changed)
         return 0;
-    if (f->row.uidvalidity != 0)
-        log_warning(
-            "the server made a mail folder anew: copying it again, local flag changes in it are lost");
-    p->first = true;
-    return folder_reset(s, f, s->imap->uidvalidity);
+    int r = keyword_text(&f->keywords, &text);
+    return r < 0 ? r
+                 : file_write_atomic(p->maildir.folder, KEYWORD_FILE, text.data ? text.data : "", text.len,
+                                     0600);
 }
 
-static bool is_missing_locally(const struct pass *p) {
-    size_t l = 0;
-    for (size_t b = 0; b < p->n_base; b++) {
-        while (l < p->local.n && p->local.items[l].uid < p->base[b].uid)
-            l++;
-        if (!p->base[b].gone && (l == p->local.n || p->local.items[l].uid != p->base[b].uid))
-            return true;
-    }
-    return false;
-}
-
-/*
- * Lists the Maildir. A file that a reader renames while the directory is read can be missed; so where
- * messages seem to be gone, only a list that was made while nothing moved counts.
- */
-static int pass_scan(struct sync *s, struct sync_folder *f, struct pass *p) {
-    for (int i = 0; i < SCAN_TRIES; i++) {
-        struct maildir_list list = {0};
-        int r = maildir_scan(&p->maildir, f->hash, f->row.uidvalidity, &list);
-        if (r < 0)
-            return r;
-        maildir_list_finish(&p->local);
-        p->local = list;
-        if (list.steady || !is_missing_locally(p))
-            return maildir_remove_stale(&p->maildir, &p->local);
-        r = sync_pause(s, SCAN_PAUSE_MS);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int remote_add(struct pass *p, uint32_t uid, unsigned flags) {
-    if (p->n_remote == p->allocated) {
-        size_t more = p->allocated ? p->allocated * 2 : 1024;
-        struct plan_remote *grown = more > REMOTE_MAX ? NULL : reallocarray(p->remote, more, sizeof *grown);
-        if (!grown)
-            return err_set(ERR_TOO_LARGE, "a mail folder with too many messages");
-        p->remote = grown;
-        p->allocated = more;
-    }
-    p->remote[p->n_remote++] = (struct plan_remote){.uid = uid, .flags = (uint8_t)flags};
-    return 0;
-}
+/* -- gathering ------------------------------------------------------------------------------------------ */
 
 static int by_uid(const void *a, const void *b) {
-    uint32_t x = ((const struct plan_remote *)a)->uid, y = ((const struct plan_remote *)b)->uid;
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return x < y ? -1 : x > y;
 }
 
-/* Sorts, and of a UID told twice keeps one. */
-static void remote_sort(struct pass *p) {
-    size_t kept = 0;
-    if (p->n_remote > 1)
-        qsort(p->remote, p->n_remote, sizeof *p->remote, by_uid);
-    for (size_t i = 0; i < p->n_remote; i++)
-        if (kept == 0 || p->remote[kept - 1].uid != p->remote[i].uid)
-            p->remote[kept++] = p->remote[i];
-    p->n_remote = kept;
-}
-
-/* UID and FLAGS of every message. Complete only where the count agrees with what the mailbox holds. */
-static int pass_remote(struct sync *s, struct sync_folder *f, struct pass *p) {
-    if (s->imap->exists == 0) {
-        p->remote_complete = true;
-        return 0;
-    }
-    int r = imap_send(s->imap, "UID FETCH 1:* (UID FLAGS)");
-    while (r >= 0 && (r = imap_next(s->imap, -1)) > 0 && r != IMAP_NEXT_DONE) {
-        const struct imap_parser *parser = &s->imap->parser;
-        uint64_t number = 0, uid = 0;
-        if (r != IMAP_NEXT_UNTAGGED || !imap_is_numbered(parser, "FETCH", &number))
+/* The rows of the messages where something happened. */
+static int gather_rows(struct pass *p) {
+    const struct maildir_list *list = &p->local.list;
+    size_t most = list->n + p->local.n_gone + p->remote.n + p->remote.n_gone, n = 0;
+    cleanup(free) uint32_t *uids = calloc(most + 1, sizeof *uids);
+    p->base = calloc(most + 1, sizeof *p->base);
+    if (!uids || !p->base)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; i < list->n; i++)
+        uids[n++] = list->items[i].uid;
+    for (size_t i = 0; i < p->local.n_gone; i++)
+        uids[n++] = p->local.gone[i];
+    for (size_t i = 0; i < p->remote.n; i++)
+        uids[n++] = p->remote.items[i].uid;
+    for (size_t i = 0; i < p->remote.n_gone; i++)
+        uids[n++] = p->remote.gone[i];
+    qsort(uids, n, sizeof *uids, by_uid);
+    for (size_t i = 0; i < n; i++) {
+        struct state_message row = {0};
+        if (i > 0 && uids[i] == uids[i - 1])
             continue;
-        const struct imap_node *id = imap_attribute(parser, 2, "UID"),
-                               *flags = imap_attribute(parser, 2, "FLAGS");
-        if (!id || !flags || !imap_node_number(parser, id, &uid) || uid == 0 || uid > UINT32_MAX)
-            continue;
-        r = remote_add(p, (uint32_t)uid, imap_flags(parser, flags));
+        int r = state_message_get(p->sync->state, p->folder->row.id, uids[i], &row);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            p->base[p->n_base++] = (struct plan_base){.uid = row.uid,
+                                                      .flags = row.flags,
+                                                      .local = row.local,
+                                                      .seconds = row.seconds,
+                                                      .kind = row.kind};
     }
-    if (r < 0)
-        return r;
-    remote_sort(p);
-    p->remote_complete = s->imap->result == IMAP_OK && p->n_remote >= s->imap->exists;
-    p->complete = p->complete && p->remote_complete;
-    if (!p->remote_complete &&
-        !s->imap->changed) /* changed: mail came in meanwhile, and the next pass sees it */
-        folder_problem(p, f, "the server did not list all messages: %s", s->imap->text);
     return 0;
 }
 
-static int pass_plan(struct sync *s, struct sync_folder *f, struct pass *p) {
+static bool is_among(const uint32_t *uids, size_t n, uint32_t uid) {
+    return n && bsearch(&uid, uids, n, sizeof *uids, by_uid);
+}
+
+/* The files: what is known of them, and over it what changed. */
+static int gather_files(struct pass *p) {
+    const struct maildir_list *list = &p->local.list;
+    if (p->local.whole)
+        return 0;
+    p->files = calloc(p->n_base + list->n + 1, sizeof *p->files);
+    if (!p->files)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t b = 0, l = 0; b < p->n_base || l < list->n;) {
+        const struct plan_base *row = b < p->n_base ? &p->base[b] : NULL;
+        const struct plan_local *news = l < list->n ? &list->items[l] : NULL;
+        if (news && (!row || news->uid <= row->uid)) {
+            b += row && row->uid == news->uid;
+            l++;
+            p->files[p->n_files++] = *news;
+            continue;
+        }
+        b++;
+        if (row->kind == PLAN_HAVE && !is_among(p->local.gone, p->local.n_gone, row->uid))
+            p->files[p->n_files++] =
+                (struct plan_local){.uid = row->uid, .flags = row->local, .seconds = row->seconds};
+    }
+    return 0;
+}
+
+/* The same of the server's side. */
+static int gather_there(struct pass *p) {
+    if (p->remote.whole)
+        return 0;
+    p->there = calloc(p->n_base + p->remote.n + 1, sizeof *p->there);
+    if (!p->there)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t b = 0, m = 0; b < p->n_base || m < p->remote.n;) {
+        const struct plan_base *row = b < p->n_base ? &p->base[b] : NULL;
+        const struct plan_remote *news = m < p->remote.n ? &p->remote.items[m] : NULL;
+        if (news && (!row || news->uid <= row->uid)) {
+            b += row && row->uid == news->uid;
+            m++;
+            p->there[p->n_there++] = *news;
+            continue;
+        }
+        b++;
+        if (!is_among(p->remote.gone, p->remote.n_gone, row->uid))
+            p->there[p->n_there++] =
+                (struct plan_remote){.uid = row->uid, .flags = row->flags, .seconds = row->seconds};
+    }
+    return 0;
+}
+
+static const struct plan_local *pass_files_list(const struct pass *p) {
+    return p->local.whole ? p->local.list.items : p->files;
+}
+
+static int pass_gather(struct pass *p) {
+    bool all = p->local.whole || p->remote.whole || p->folder->all;
+    int r = all ? state_messages(p->sync->state, p->folder->row.id, &p->base, &p->n_base) : gather_rows(p);
+    if (r == 0)
+        r = gather_files(p);
+    return r < 0 ? r : gather_there(p);
+}
+
+/* -- planning ------------------------------------------------------------------------------------------- */
+
+static int pass_want(void *ctx, const struct plan_action *a) {
+    struct pass *p = ctx;
+    struct state_message row = {0};
+    int r = state_message_get(p->sync->state, p->folder->row.id, a->uid, &row);
+    if (r < 0)
+        return r;
+    enum plan_message kind = a->kind == PLAN_LEAVE ? PLAN_OLD : PLAN_WANTED;
+    if (r == 0 && row.kind == kind && (row.seconds || !a->seconds))
+        return state_message_flags(p->sync->state, p->folder->row.id, a->uid, a->flags, a->flags);
+    p->folder->fetch_below = UINT32_MAX;
+    return state_message_put(p->sync->state, p->folder->row.id,
+                             &(struct state_message){.uid = a->uid,
+                                                     .kind = kind,
+                                                     .flags = a->flags,
+                                                     .local = a->flags,
+                                                     .seconds = a->seconds,
+                                                     .part = -1});
+}
+
+static int pass_plan(struct pass *p) {
+    const struct imap_session *imap = p->sync->imap;
     struct plan_input in = {.base = p->base,
                             .n_base = p->n_base,
-                            .local = p->local.items,
-                            .n_local = p->local.n,
-                            .remote = p->remote,
-                            .n_remote = p->n_remote,
-                            .remote_complete = p->remote_complete,
-                            .local_complete = p->local.steady || !is_missing_locally(p),
-                            .read_only = s->imap->read_only,
-                            .permanent = (uint8_t)s->imap->permanent};
-    int r = plan_make(&in, &p->plan);
+                            .local = pass_files_list(p),
+                            .n_local = p->local.whole ? p->local.list.n : p->n_files,
+                            .remote = p->remote.whole ? p->remote.items : p->there,
+                            .n_remote = p->remote.whole ? p->remote.n : p->n_there,
+                            .remote_complete = !p->remote.whole || p->remote.complete,
+                            .local_complete = !p->local.whole || p->local.list.steady,
+                            .read_only = imap->read_only,
+                            .permanent = keyword_mask(&p->folder->keywords, imap),
+                            .keep_since = sync_keep_since(p->sync)};
+    if (!in.local_complete)
+        sync_folder_problem(p->folder, "the folder is being changed; removals are looked at again later");
+    p->complete = p->complete && in.remote_complete && in.local_complete;
+    return plan_make(&in, pass_want, p, &p->plan);
+}
+
+static size_t count_entries(const struct buf *entries) {
+    size_t n = 0;
+    for (size_t at = 0; at < entries->len; at += strlen(entries->data + at) + 1)
+        n++;
+    return n;
+}
+
+/* Whether so much was deleted on one side at once that a person has to say that it was meant. Then `asks` is
+ * set. */
+static int pass_guard(struct pass *p) {
+    struct sync_folder *f = p->folder;
+    struct state_counts counts = {0};
+    int64_t now = clock_boot_ms();
+    size_t stale = count_entries(&p->local.list.stale), removed = p->plan.expunges;
+    int r = state_counts_of(p->sync->state, f->row.id, &counts);
     if (r < 0)
         return r;
-    if (!in.local_complete)
-        folder_problem(p, f, "the folder is being changed; removals are looked at again later");
-    if (plan_is_suspicious(p->plan.expunges, p->n_base)) {
-        folder_problem(p, f, "%zu of %zu messages were removed here at once; they are kept on the server",
-                       p->plan.expunges, p->n_base);
-        for (size_t i = 0; i < p->plan.n; i++)
-            if (p->plan.actions[i].kind == PLAN_EXPUNGE)
-                p->plan.actions[i].uid = 0; /* 0: not to be done */
+    if (f->window_at == 0 || now - f->window_at > WINDOW_MS) {
+        f->window_at = now;
+        f->window_base = f->window_n = 0;
     }
-    f->pending = (int64_t)(p->plan.expunges + p->plan.changes);
+    if (f->window_base < (size_t)counts.have + f->window_n)
+        f->window_base = (size_t)counts.have + f->window_n;
+    bool here = plan_is_suspicious(f->window_n + removed, f->window_base) && removed > 0;
+    bool there = plan_is_suspicious(p->plan.unlinks + stale, (size_t)counts.have + stale);
+    f->asks = (here || there) && !p->sync->confirmed;
+    if (f->asks)
+        sync_folder_problem(
+            f,
+            "%zu of %zu messages were deleted %s at once; nothing is done in this folder until "
+            "`satchel sync --confirm-deletions`",
+            here ? removed : p->plan.unlinks + stale, here ? f->window_base : (size_t)counts.have + stale,
+            here ? "on this device" : "on the server");
+    f->window_n += f->asks ? 0 : removed;
     return 0;
 }
 
-/* Renames and removes files. An action whose file vanished waits for the next pass. */
-static int pass_files(struct sync *s, struct sync_folder *f, struct pass *p) {
-    (void)s;
-    for (size_t i = 0; i < p->plan.n; i++) {
-        struct plan_action *a = &p->plan.actions[i];
-        const struct plan_local *item = a->local == UINT32_MAX ? NULL : &p->local.items[a->local];
-        int r = 0;
-        if (!item || a->uid == 0)
-            continue;
-        if (a->kind == PLAN_FLAGS && a->local_flags != item->flags)
-            r = maildir_set_flags(&p->maildir, &p->local, item, a->local_flags);
-        else if (a->kind == PLAN_UNLINK || a->kind == PLAN_STRAY)
-            r = maildir_unlink(&p->maildir, &p->local, item);
-        if (r < 0)
-            return r;
-        if (r == MAILDIR_VANISHED) {
-            a->uid = 0;
-            p->complete = false;
-            f->dirty = true;
-        }
-    }
-    return 0;
-}
+/* -- files ---------------------------------------------------------------------------------------------- */
 
-/* What the server refused is looked at again in the next pass. */
-static void mark_not_done(struct plan_action **actions, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (actions[i])
-            actions[i]->uid = 0;
-}
-
-/* STORE for the UIDs of `actions`; on NO they are marked as not done. */
-static int store_flags(struct sync *s, struct sync_folder *f, struct pass *p, struct plan_action **actions,
-                       size_t n, const char *sign, unsigned flags) {
-    cleanup(buf) struct buf names = {0};
-    cleanup(free) uint32_t *uids = calloc(n, sizeof *uids);
-    if (!uids)
-        return err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        uids[i] = actions[i]->uid;
-    int r = imap_flags_write(flags, &names);
-    for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {
-        cleanup(buf) struct buf set = {0};
-        r = uidset_write(uids + at, n - at, SET_MAX, &set, &used);
-        if (r == 0)
-            r = imap_command(s->imap, "UID STORE %s %sFLAGS.SILENT (%s)", set.data, sign, names.data);
-        if (r > 0) {
-            folder_problem(p, f, "the server refuses flag changes: %s", s->imap->text);
-            mark_not_done(actions + at, used);
-            r = 0;
-        }
-    }
-    return r;
-}
-
-/* Sends the flag changes, grouped by what is to be changed. */
-static int pass_store(struct sync *s, struct sync_folder *f, struct pass *p) {
-    cleanup(free) struct plan_action **group = calloc(p->plan.n + 1, sizeof(void *));
-    if (!group)
-        return err_set(ERR_SYSTEM, "out of memory");
-    for (unsigned change = 1; change < (IMAP_FLAGS_ALL + 1) * 2; change++) {
-        unsigned flags = change & IMAP_FLAGS_ALL;
-        bool remove = change > IMAP_FLAGS_ALL;
-        size_t n = 0;
-        for (size_t i = 0; i < p->plan.n && flags; i++) {
-            struct plan_action *a = &p->plan.actions[i];
-            if (a->kind == PLAN_FLAGS && a->uid != 0 && (remove ? a->remove : a->add) == flags)
-                group[n++] = a;
-        }
-        int r = n ? store_flags(s, f, p, group, n, remove ? "-" : "+", flags) : 0;
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* Takes out the actions that are not to be done; returns how many are left. */
-static size_t drop_done(struct plan_action **group, size_t n) {
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++)
-        if (group[i]->uid != 0)
-            group[kept++] = group[i];
-    return kept;
-}
-
-/* Marks the removals that are moves as not to be done. */
-static int pass_hold_moves(struct sync *s, struct sync_folder *f, struct pass *p, struct plan_action **group,
-                           size_t n) {
-    cleanup(free) uint32_t *uids = calloc(n, sizeof *uids);
-    cleanup(free) bool *held = calloc(n, sizeof *held);
-    if (!uids || !held)
-        return err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        uids[i] = group[i]->uid;
-    int r = moved_find(s, f, uids, n, held);
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        if (!held[i])
-            continue;
-        group[i]->uid = 0;
-        folder_problem(p, f,
-                       "messages were moved here to another folder; on the server they stay where they are");
-    }
-    return r;
-}
-
-/* UID EXPUNGE of exactly these (RFC 4315). An imap_result or negative. */
-static int send_expunge(struct sync *s, struct plan_action **group, size_t n) {
-    cleanup(free) uint32_t *uids = calloc(n + 1, sizeof *uids);
-    int r = 0;
-    if (!uids)
-        return err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        uids[i] = group[i]->uid;
-    for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {
-        cleanup(buf) struct buf set = {0};
-        r = uidset_write(uids + at, n - at, SET_MAX, &set, &used);
-        if (r == 0)
-            r = imap_command(s->imap, "UID EXPUNGE %s", set.data);
-    }
-    return r;
-}
-
-/* Removes on the server what a reader removed here: \Deleted, and where the server can expunge single
- * messages, that. */
-static int pass_expunge(struct sync *s, struct sync_folder *f, struct pass *p) {
-    cleanup(free) struct plan_action **group = calloc(p->plan.expunges + 1, sizeof(void *));
-    size_t n = 0;
-    if (!group)
-        return err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; i < p->plan.n; i++)
-        if (p->plan.actions[i].kind == PLAN_EXPUNGE && p->plan.actions[i].uid != 0)
-            group[n++] = &p->plan.actions[i];
-    if (n == 0)
-        return 0;
-    int r = store_check(&s->store); /* never mistake a vault that is being closed for removed mail */
-    if (r == 0)
-        r = pass_hold_moves(s, f, p, group, n);
-    n = drop_done(group, n);
-    if (r == 0 && n > 0)
-        r = store_flags(s, f, p, group, n, "+", IMAP_DELETED);
-    n = drop_done(group, n);
-    if (r == 0 && n > 0 && (s->imap->capabilities & IMAP_CAP_UIDPLUS))
-        r = send_expunge(s, group, n);
-    if (r > 0) {
-        folder_problem(p, f, "the server refuses to remove messages: %s", s->imap->text);
-        mark_not_done(group, n);
+/* A file whose message left the server. It may have been edited without being noticed. */
+static int unlink_or_detach(struct pass *p, const struct plan_local *item) {
+    struct state_message row = {0};
+    bool edited = false;
+    int r = state_message_get(p->sync->state, p->folder->row.id, item->uid, &row);
+    if (r == 0 && row.kind == PLAN_HAVE)
+        r = maildir_is_edited(&p->maildir, &p->local.list.names, item, row.size, row.crc, &edited);
+    else if (r == 1)
         r = 0;
-    }
-    return r;
+    if (r != 0)
+        return r;
+    p->folder->again = p->folder->again || edited;
+    return edited ? maildir_detach(&p->maildir, &p->local.list.names, item, &p->folder->foreign)
+                  : maildir_unlink(&p->maildir, &p->local.list.names, item);
 }
 
-static int commit_action(struct sync *s, struct sync_folder *f, const struct plan_action *a) {
+static int file_action(struct pass *p, const struct plan_action *a, const struct plan_local *item,
+                       bool *renamed) {
     switch (a->kind) {
     case PLAN_FLAGS:
-        return state_message_put(s->state, f->row.id,
-                                 &(struct plan_base){.uid = a->uid, .flags = a->base_flags});
-    case PLAN_EXPUNGE:
-        if (s->imap->capabilities & IMAP_CAP_UIDPLUS)
-            return state_message_remove(s->state, f->row.id, a->uid);
-        return state_message_put(s->state, f->row.id,
-                                 &(struct plan_base){.uid = a->uid, .flags = IMAP_DELETED, .gone = true});
+        if (a->local_flags == item->flags)
+            return 0;
+        *renamed = true;
+        return maildir_set_flags(&p->maildir, &p->local.list.names, item, a->local_flags);
     case PLAN_UNLINK:
-    case PLAN_FORGET:
-        return state_message_remove(s->state, f->row.id, a->uid);
+        return unlink_or_detach(p, item);
+    case PLAN_STRAY:
+        return maildir_unlink(&p->maildir, &p->local.list.names, item);
+    case PLAN_DETACH:
+        p->folder->again = p->folder->hints.scan = *renamed = true;
+        return maildir_detach(&p->maildir, &p->local.list.names, item, &p->folder->foreign);
     default:
         return 0;
     }
 }
 
-/* Writes down what both sides have now agreed on. */
-static int pass_commit(struct sync *s, struct sync_folder *f, struct pass *p) {
-    int64_t left = 0, removed = 0;
-    int r = state_begin(s->state);
+/* Renames and removes files. An action whose file vanished waits for the next pass. */
+static int pass_files(struct pass *p) {
+    bool renamed = false;
+    for (size_t i = 0; i < p->plan.n; i++) {
+        struct plan_action *a = &p->plan.actions[i];
+        if (a->local == UINT32_MAX)
+            continue;
+        int r = file_action(p, a, &pass_files_list(p)[a->local], &renamed);
+        if (r < 0)
+            return r;
+        if (r == MAILDIR_VANISHED) {
+            a->uid = 0;
+            p->complete = false;
+            p->folder->hints.scan = p->folder->dirty = true;
+        }
+    }
+    /* Before the rows say so: a rename that is lost with the power would look like a reader's. */
+    return renamed ? maildir_sync_dirs(&p->maildir) : 0;
+}
+
+/* What is left under another UIDVALIDITY after it was matched: the server has it no more. */
+static int pass_stale(struct pass *p) {
+    const struct buf *stale = &p->local.list.stale;
+    for (size_t at = 0; at < stale->len; at += strlen(stale->data + at) + 1) {
+        int r = match_drop(&p->maildir, stale->data + at, &p->folder->foreign);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* -- the server ----------------------------------------------------------------------------------------- */
+
+/* A run of actions that one command carries out. */
+struct run {
+    unsigned command;
+    size_t from, n;
+};
+
+struct group {
+    struct plan_action **actions; /* owned */
+    size_t n;
+    struct run *runs; /* owned: one for each command */
+    size_t n_runs;
+};
+
+static void group_cleanup(struct group *g) {
+    free(g->actions);
+    free(g->runs);
+}
+
+static int group_init(struct group *g, const struct pass *p) {
+    g->actions = calloc(p->plan.n + 1, sizeof *g->actions);
+    g->runs = calloc(p->plan.n + 1, sizeof *g->runs);
+    return g->actions && g->runs ? 0 : err_set(ERR_SYSTEM, "out of memory");
+}
+
+/* Ends the oldest command; actions that the server refused are marked as not done. */
+static int group_done(struct pass *p, struct group *g, const char *what) {
+    struct imap_session *imap = p->sync->imap;
+    int r = 0;
+    do
+        r = imap_next(imap, -1);
+    while (r > 0 && r != IMAP_NEXT_DONE);
+    if (r < 0)
+        return r;
+    mail_hook_step();
+    if (imap->result == IMAP_OK)
+        return 0;
+    sync_folder_problem(p->folder, "the server refuses %s: %s", what, imap->text);
+    p->complete = false;
+    for (size_t i = 0; i < g->n_runs; i++)
+        for (size_t k = 0; g->runs[i].command == imap->done && k < g->runs[i].n; k++)
+            g->actions[g->runs[i].from + k]->uid = 0;
+    return 0;
+}
+
+static int group_drain(struct pass *p, struct group *g, const char *what, unsigned left) {
+    int r = 0;
+    while (r == 0 && imap_open_commands(p->sync->imap) > left)
+        r = group_done(p, g, what);
+    return r;
+}
+
+/* Sends a command of `before` UIDs `after` for the actions from..from+n. */
+static int group_send(struct pass *p, struct group *g, size_t from, size_t n, const char *before,
+                      const char *after, const char *what) {
+    cleanup(free) uint32_t *uids = calloc(n + 1, sizeof *uids);
+    int r = uids ? 0 : err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; r == 0 && i < n; i++)
+        uids[i] = g->actions[from + i]->uid;
+    for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {
+        cleanup(buf) struct buf set = {0};
+        r = group_drain(p, g, what, 8);
+        if (r == 0)
+            r = uidset_write(uids + at, n - at, FOLDER_SET_MAX, &set, &used);
+        if (r == 0)
+            r = imap_send(p->sync->imap, "%s %s%s", before, set.data, after);
+        if (r == 0)
+            g->runs[g->n_runs++] = (struct run){.command = p->sync->imap->sent, .from = from + at, .n = used};
+    }
+    return r;
+}
+
+static int by_add(const void *a, const void *b) {
+    const struct plan_action *x = *(struct plan_action *const *)a, *y = *(struct plan_action *const *)b;
+    return x->add != y->add ? (x->add < y->add ? -1 : 1) : by_uid(&x->uid, &y->uid);
+}
+
+static int by_remove(const void *a, const void *b) {
+    const struct plan_action *x = *(struct plan_action *const *)a, *y = *(struct plan_action *const *)b;
+    return x->remove != y->remove ? (x->remove < y->remove ? -1 : 1) : by_uid(&x->uid, &y->uid);
+}
+
+/* Sends the flag changes of one direction, grouped by what is to be changed. */
+static int store_flags(struct pass *p, bool remove) {
+    cleanup(group) struct group g = {0};
+    int r = group_init(&g, p);
+    for (size_t i = 0; r == 0 && i < p->plan.n; i++) {
+        struct plan_action *a = &p->plan.actions[i];
+        if (a->kind == PLAN_FLAGS && a->uid != 0 && (remove ? a->remove : a->add))
+            g.actions[g.n++] = a;
+    }
+    if (r == 0 && g.n > 1)
+        qsort(g.actions, g.n, sizeof(void *), remove ? by_remove : by_add);
+    for (size_t from = 0, n; r == 0 && from < g.n; from += n) {
+        cleanup(buf) struct buf after = {0};
+        uint32_t flags = remove ? g.actions[from]->remove : g.actions[from]->add;
+        for (n = 1; from + n < g.n; n++)
+            if ((remove ? g.actions[from + n]->remove : g.actions[from + n]->add) != flags)
+                break;
+        r = buf_printf(&after, " %cFLAGS.SILENT (", remove ? '-' : '+');
+        if (r == 0)
+            r = keyword_write(&p->folder->keywords, flags, &after);
+        if (r == 0)
+            r = buf_add_str(&after, ")");
+        if (r == 0)
+            r = group_send(p, &g, from, n, "UID STORE", after.data, "flag changes");
+    }
+    return r < 0 ? r : group_drain(p, &g, "flag changes", 0);
+}
+
+/* Holds back the removal of messages that readers have moved elsewhere, and whose new place is not up yet. */
+static int hold_moves(struct pass *p, struct group *g) {
+    cleanup(free) uint32_t *uids = calloc(g->n + 1, sizeof *uids);
+    cleanup(free) bool *held = calloc(g->n + 1, sizeof *held);
+    size_t kept = 0;
+    if (!uids || !held)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; i < g->n; i++)
+        uids[i] = g->actions[i]->uid;
+    int r = moved_find(p->sync, p->folder, uids, g->n, held);
+    for (size_t i = 0; r == 0 && i < g->n; i++) {
+        if (!held[i]) {
+            g->actions[kept++] = g->actions[i];
+            continue;
+        }
+        g->actions[i]->uid = 0;
+        p->complete = false;
+        p->folder->all = true;
+        sync_folder_problem(p->folder,
+                            "messages that were moved stay on the server until their new place is up");
+    }
+    g->n = r == 0 ? kept : 0;
+    return r;
+}
+
+/* Removes on the server what a reader removed here: \Deleted, and where the server can expunge single
+ * messages, that. */
+static int pass_expunge(struct pass *p) {
+    cleanup(group) struct group g = {0};
+    int r = group_init(&g, p);
+    for (size_t i = 0; r == 0 && i < p->plan.n; i++)
+        if (p->plan.actions[i].kind == PLAN_EXPUNGE)
+            g.actions[g.n++] = &p->plan.actions[i];
+    if (r < 0 || g.n == 0)
+        return r;
+    r = store_check(&p->sync->store); /* never mistake a vault that is being closed for removed mail */
+    if (r == 0)
+        r = hold_moves(p, &g);
+    if (r == 0)
+        r = group_send(p, &g, 0, g.n, "UID STORE", " +FLAGS.SILENT (\\Deleted)", "to remove messages");
+    if (r == 0)
+        r = group_drain(p, &g, "to remove messages", 0);
+    size_t n = 0;
+    for (size_t i = 0; i < g.n; i++)
+        if (g.actions[i]->uid != 0)
+            g.actions[n++] = g.actions[i];
+    g.n = n;
+    g.n_runs = 0;
+    if (r == 0 && n > 0 && p->sync->imap->capabilities & IMAP_CAP_UIDPLUS)
+        r = group_send(p, &g, 0, n, "UID EXPUNGE", "", "to remove messages");
+    return r < 0 ? r : group_drain(p, &g, "to remove messages", 0);
+}
+
+/* -- the end -------------------------------------------------------------------------------------------- */
+
+static int commit_action(struct pass *p, const struct plan_action *a) {
+    struct state *state = p->sync->state;
+    int64_t folder = p->folder->row.id;
+    int r = 0;
+    switch (a->kind) {
+    case PLAN_FLAGS:
+        r = state_message_kind(state, folder, a->uid, PLAN_HAVE);
+        return r < 0 ? r : state_message_flags(state, folder, a->uid, a->flags, a->local_flags);
+    case PLAN_EXPUNGE:
+        if (p->sync->imap->capabilities & IMAP_CAP_UIDPLUS)
+            return state_message_remove(state, folder, a->uid);
+        r = state_message_kind(state, folder, a->uid, PLAN_GONE);
+        return r < 0 ? r : state_message_flags(state, folder, a->uid, IMAP_DELETED, IMAP_DELETED);
+    case PLAN_UNLINK:
+    case PLAN_FORGET:
+        return state_message_remove(state, folder, a->uid);
+    default:
+        return 0;
+    }
+}
+
+/* Writes down what both sides have now agreed on, and what SELECT said with it: only when nothing was left
+ * out. */
+static int pass_commit(struct pass *p) {
+    struct sync_folder *f = p->folder;
+    struct state_folder row = f->row;
+    int64_t left = 0;
+    bool changed = false;
+    int r = 0;
     for (size_t i = 0; r == 0 && i < p->plan.n; i++) {
         const struct plan_action *a = &p->plan.actions[i];
         bool up = a->kind == PLAN_EXPUNGE || (a->kind == PLAN_FLAGS && (a->add || a->remove));
         left += up && a->uid == 0;
-        removed +=
-            a->uid != 0 && (a->kind == PLAN_UNLINK || a->kind == PLAN_FORGET || a->kind == PLAN_EXPUNGE);
+        changed = changed || (up && a->uid != 0);
         if (a->uid != 0)
-            r = commit_action(s, f, a);
+            r = commit_action(p, a);
     }
-    r = r == 0 ? state_commit(s->state) : r;
+    row.uidvalidity = p->remote.row.uidvalidity;
+    if (p->complete) {
+        row = p->remote.row;
+    } else {
+        row.uidnext = row.messages = 0; /* STATUS then always differs */
+        f->dirty = true;
+        f->all = f->all || left > 0;
+    }
+    if (r == 0 && f->keywords.changed)
+        r = state_keywords_put(p->sync->state, f->row.id, &f->keywords);
+    if (r == 0)
+        r = state_folder_put(p->sync->state, &row);
+    if (r == 0)
+        r = state_commit(p->sync->state);
+    if (r < 0)
+        return r;
+    mail_hook_step();
+    f->keywords.changed = false;
+    f->row = row;
+    f->pending = left;
+    f->again =
+        f->again || (changed && row.modseq); /* to know what the mailbox looks like after our own changes */
+    return state_counts_all(p->sync->state, &p->sync->counts);
+}
+
+/* The two sides, listed. A remote_result. */
+static int pass_read(struct pass *p) {
+    struct sync *s = p->sync;
+    struct sync_folder *f = p->folder;
+    int r = remote_read(s, f, &p->remote);
+    if (r == REMOTE_NEW) {
+        p->maildir.uidvalidity = p->remote.row.uidvalidity;
+        f->first = f->row.uidvalidity == 0;
+        f->hints.scan = true;
+        f->fetch_below = f->large_below = UINT32_MAX;
+        r = match_folder(s, f, &p->maildir, p->remote.row.uidvalidity);
+        if (r == 0)
+            r = remote_read_all(s, f, &p->remote);
+    }
+    return r != 0 ? r : local_take(s, f, &p->maildir, &p->local);
+}
+
+/* What both sides need, done and written down, within one transaction. */
+static int pass_do(struct pass *p) {
+    struct sync_folder *f = p->folder;
+    int r = pass_gather(p);
+    if (r == 0)
+        r = pass_plan(p);
+    if (r == 0)
+        r = pass_guard(p);
+    if (r < 0 || f->asks)
+        return r;
+    f->all = false;
+    r = pass_keywords(p);
+    if (r == 0)
+        r = pass_stale(p);
+    if (r == 0)
+        r = pass_files(p);
+    if (r == 0)
+        r = store_flags(p, false);
+    if (r == 0)
+        r = store_flags(p, true);
+    if (r == 0)
+        r = pass_expunge(p);
+    return r < 0 ? r : pass_commit(p);
+}
+
+int sync_folder_run(struct sync *s, struct sync_folder *f) {
+    cleanup(pass) struct pass p = {.sync = s, .folder = f, .maildir = MAILDIR_INIT, .complete = true};
+    f->problem[0] = '\0';
+    f->dirty = f->again = f->told = false;
+    int r = sync_folder_open(s, f, &p.maildir);
+    if (r == ERR_INVALID) {
+        sync_folder_problem(f, "%s", err_text());
+        r = REMOTE_REFUSED;
+    }
+    if (r == 0)
+        r = pass_read(&p);
+    if (r == 0)
+        r = state_begin(s->state);
+    if (r == 0)
+        r = pass_do(&p);
+    state_rollback(s->state); /* what was not committed */
+    if (r != 0 || f->asks) {
+        f->dirty = true;
+        f->hints.scan = f->hints.scan || p.local.whole || p.local.list.n || p.local.n_gone;
+    }
+    return r < 0 ? r : 0;
+}
+
+int sync_folder_look(struct sync *s, struct sync_folder *f) {
+    cleanup(maildir) struct maildir m = MAILDIR_INIT;
+    cleanup(local) struct local local = {0};
+    cleanup(free) struct plan_base *base = NULL;
+    size_t n = 0, l = 0;
+    int64_t pending = 0;
+    f->hints.scan = true;
+    int r = sync_folder_open(s, f, &m);
+    if (r == 0)
+        r = local_take(s, f, &m, &local);
+    if (r == 0)
+        r = state_messages(s->state, f->row.id, &base, &n);
+    for (size_t b = 0; r == 0 && b < n; b++) {
+        while (l < local.list.n && local.list.items[l].uid < base[b].uid)
+            l++;
+        bool there = l < local.list.n && local.list.items[l].uid == base[b].uid;
+        pending += base[b].kind == PLAN_HAVE &&
+                   (!there || local.list.items[l].flags != base[b].local || local.list.items[l].edited);
+    }
+    f->dirty = f->hints.scan = true;
+    if (r == 0)
+        f->pending = pending;
+    return r == ERR_INVALID || r > 0 ? 0 : r; /* the next pass says what is in the way */
+}
+
+/* Marks messages that are too old, as far as they are not edited: *ret_n of them, moved to the front. */
+static int age_mark(struct sync *s, struct sync_folder *f, const struct maildir *m, struct plan_base *old,
+                    size_t n, size_t *ret_n) {
+    size_t kept = 0;
+    int r = state_begin(s->state);
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        struct plan_local item = {.uid = old[i].uid, .flags = old[i].local, .seconds = old[i].seconds};
+        struct state_message row = {0};
+        bool edited = false;
+        r = state_message_get(s->state, f->row.id, old[i].uid, &row);
+        if (r == 0)
+            r = maildir_is_edited(m, NULL, &item, row.size, row.crc, &edited);
+        if (r > 0 || edited) { /* a reader did something that is not up yet */
+            f->hints.scan = f->dirty = true;
+            continue;
+        }
+        if (r == 0)
+            r = state_message_kind(s->state, f->row.id, old[i].uid, PLAN_OLD);
+        old[kept++] = old[i];
+    }
+    r = r < 0 ? r : state_commit(s->state);
     if (r < 0) {
         state_rollback(s->state);
         return r;
     }
-    f->pending = left;
-    return removed ? state_count(s->state, &s->done) : 0;
-}
-
-static int compare_uids(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Marks the UIDs of a SEARCH response that are among the sorted `uids`. */
-static void mark_found(const struct imap_parser *parser, const uint32_t *uids, size_t n, bool *keep) {
-    for (uint32_t i = 1; i < parser->count; i++) {
-        uint64_t number = 0;
-        if (!imap_node_number(parser, &parser->nodes[i], &number) || number > UINT32_MAX)
-            continue;
-        uint32_t uid = (uint32_t)number;
-        const uint32_t *at = bsearch(&uid, uids, n, sizeof *uids, compare_uids);
-        if (at)
-            keep[at - uids] = true;
-    }
-}
-
-/* Drops the UIDs that `keep_days` leaves out: the server searches by date. */
-static int pass_filter(struct sync *s, uint32_t *uids, size_t *n) {
-    char day[IMAP_DATE_SIZE];
-    size_t kept = 0;
-    cleanup(free) bool *keep = calloc(*n + 1, sizeof *keep);
-    if (!keep)
-        return err_set(ERR_SYSTEM, "out of memory");
-    (void)imap_date_day(clock_real_ms() / 1000 - (int64_t)s->keep_days * 86400, day);
-    for (size_t at = 0, used = 0; at < *n; at += used) {
-        cleanup(buf) struct buf set = {0};
-        int r = uidset_write(uids + at, *n - at, SET_MAX, &set, &used);
-        if (r == 0)
-            r = imap_send(s->imap, "UID SEARCH UID %s SINCE %s", set.data, day);
-        while (r >= 0 && (r = imap_next(s->imap, -1)) > 0 && r != IMAP_NEXT_DONE)
-            if (r == IMAP_NEXT_UNTAGGED &&
-                imap_node_is(&s->imap->parser, &s->imap->parser.nodes[0], "SEARCH"))
-                mark_found(&s->imap->parser, uids, *n, keep);
-        if (r < 0)
-            return r;
-        if (s->imap->result != IMAP_OK)
-            return err_set(ERR_PROTOCOL, "the mail server refuses to search by date: %s", s->imap->text);
-    }
-    for (size_t i = 0; i < *n; i++)
-        if (keep[i])
-            uids[kept++] = uids[i];
-    *n = kept;
+    mail_hook_step();
+    *ret_n = kept;
     return 0;
 }
 
-static int pass_download(struct sync *s, struct sync_folder *f, struct pass *p) {
-    size_t n = 0;
-    cleanup(free) uint32_t *uids = p->plan.downloads ? calloc(p->plan.downloads, sizeof *uids) : NULL;
-    if (!uids)
-        return p->plan.downloads ? err_set(ERR_SYSTEM, "out of memory") : 0;
-    for (size_t i = 0; i < p->plan.n; i++)
-        if (p->plan.actions[i].kind == PLAN_DOWNLOAD)
-            uids[n++] = p->plan.actions[i].uid;
-    if (s->keep_days > 0) {
-        size_t all = n;
-        int r = pass_filter(s, uids, &n);
-        if (r < 0)
-            return r;
-        s->total -= (int64_t)(all - n);
+int sync_folder_age(struct sync *s, struct sync_folder *f) {
+    cleanup(maildir) struct maildir m = MAILDIR_INIT;
+    struct plan_base old[AGE_BATCH];
+    size_t n = 0, marked = 1, total = 0;
+    uint32_t since = sync_keep_since(s);
+    int r = state_want(s->state, f->row.id, since, false);
+    if (r < 0 || !since || f->row.uidvalidity == 0)
+        return r;
+    r = sync_folder_open(s, f, &m);
+    while (r == 0 && marked > 0) {
+        marked = 0;
+        r = state_aged(s->state, f->row.id, since, old, AGE_BATCH, &n);
+        if (r == 0 && n > 0) /* the rows first, so that a missing file is not taken for a reader's removal */
+            r = age_mark(s, f, &m, old, n, &marked);
+        for (size_t i = 0; r == 0 && i < marked; i++) {
+            int code = maildir_unlink(
+                &m, NULL,
+                &(struct plan_local){.uid = old[i].uid, .flags = old[i].local, .seconds = old[i].seconds});
+            r = code < 0 ? code : 0;
+        }
+        total += marked;
     }
-    return n ? sync_download(s, f, &p->maildir, uids, n, p->first ? MAILDIR_CUR : MAILDIR_NEW) : 0;
-}
-
-/* The quick check of the next STATUS rests on this: only after a pass that left nothing to do. */
-static int pass_finish(struct sync *s, struct sync_folder *f, struct pass *p) {
-    struct state_folder row = {.id = f->row.id, .uidvalidity = f->row.uidvalidity};
-    bool whole = p->complete && !*f->problem;
-    if (whole) {
-        row.uidnext = p->uidnext;
-        row.modseq = p->modseq;
-        row.messages = p->exists;
-    }
-    f->dirty = f->dirty || !whole;
-    int r = state_folder_put(s->state, &row);
-    if (r == 0)
-        f->row = row;
-    return r;
-}
-
-int sync_folder_run(struct sync *s, struct sync_folder *f) {
-    cleanup(pass) struct pass p = {.maildir = MAILDIR_INIT, .complete = true};
-    f->problem[0] = '\0';
-    f->dirty = f->touched = false;
-    int r = pass_open(s, f, &p);
-    if (r == ERR_INVALID) {
-        folder_problem(&p, f, "%s", err_text());
-        r = 1;
-    }
-    if (r == 0)
-        r = pass_select(s, f, &p);
-    if (r > 0) {
-        f->dirty = true;
-        return 0;
-    }
-    if (r == 0)
-        r = state_messages(s->state, f->row.id, &p.base, &p.n_base);
-    if (r == 0)
-        r = pass_scan(s, f, &p);
-    if (r == 0)
-        r = pass_remote(s, f, &p);
-    if (r == 0)
-        r = pass_plan(s, f, &p);
-    if (r == 0)
-        r = pass_files(s, f, &p);
-    if (r == 0)
-        r = pass_store(s, f, &p);
-    if (r == 0)
-        r = pass_expunge(s, f, &p);
-    if (r == 0)
-        r = pass_commit(s, f, &p);
-    if (r == 0)
-        r = pass_download(s, f, &p);
-    if (r == 0)
-        r = pass_finish(s, f, &p);
-    f->dirty = f->dirty || r < 0;
-    f->cleaned = f->cleaned && r == 0;
-    return r;
-}
-
-int sync_folder_count(struct sync *s, struct sync_folder *f) {
-    cleanup(pass) struct pass p = {.maildir = MAILDIR_INIT};
-    int64_t pending = 0;
-    f->touched = false;
-    int r = pass_open(s, f, &p);
-    if (r == 0)
-        r = state_messages(s->state, f->row.id, &p.base, &p.n_base);
-    if (r == 0)
-        r = pass_scan(s, f, &p);
-    for (size_t b = 0, l = 0; r == 0 && b < p.n_base; b++) {
-        while (l < p.local.n && p.local.items[l].uid < p.base[b].uid)
-            l++;
-        bool there = l < p.local.n && p.local.items[l].uid == p.base[b].uid;
-        pending += !p.base[b].gone && (!there || p.local.items[l].flags != p.base[b].flags);
-    }
-    if (r == 0)
-        f->pending = pending;
-    return r == ERR_INVALID ? 0 : r; /* the next pass says what is in the way */
+    if (total > 0)
+        log_info("%zu messages are older than %d days and left the copy", total, s->keep_days);
+    return r < 0 ? r : state_counts_all(s->state, &s->counts);
 }

@@ -1,17 +1,22 @@
 /*
- * One mailbox and its folder: the comparison of both sides and what follows from it. Called by the engine, on
- * its thread, with a live session. Every step may be the last before a crash: files first, then the server,
- * then one commit in the state database; whatever is done twice after a crash is harmless.
+ * One mailbox and its folder: what the engine knows of it, and the pass that brings both sides together.
+ * Called on the engine's thread, with a live session. Every step may be the last before a crash: files first,
+ * then the server, then one commit in the state database; whatever is done twice after a crash is harmless.
  */
 #ifndef SATCHEL_AGENT_MAIL_SYNC_FOLDER_H
 #define SATCHEL_AGENT_MAIL_SYNC_FOLDER_H
 
 #include "agent/mail/imap/session.h"
+#include "agent/mail/sync/keyword.h"
 #include "agent/mail/sync/maildir.h"
 #include "agent/mail/sync/report.h"
 #include "agent/mail/sync/state.h"
 #include "agent/mail/sync/store.h"
 #include "agent/mail/sync/watch.h"
+
+#define FOLDER_SET_MAX 4000 /* bytes of a UID set in one command */
+
+struct folder_list;
 
 /* What one run of the engine works with. */
 struct sync {
@@ -23,43 +28,85 @@ struct sync {
     const struct sync_folder *selected; /* on the session, NULL: none that is known */
     int cancel;                         /* readable: stop */
     int keep_days;                      /* 0: everything */
-    unsigned part;                      /* number of the next file in tmp/ */
-    int64_t done, total;                /* messages in the copy, and on the server, over all folders */
-    int64_t bytes;                      /* downloaded since the pass began */
+    bool confirmed;                     /* this pass carries out mass deletions */
+    bool rebuilt;                       /* the state was made anew: a folder is matched before it is copied */
+    bool reconnect;                     /* the session was ended by us: a new one follows at once */
+    bool notify;                        /* the server tells what happens, also elsewhere (NOTIFY) */
+    bool started;                       /* a whole pass was made in this session */
+    bool ran;                           /* a folder was looked at since the last news began */
+    bool tree;                          /* directories came, went or changed their names */
+    int64_t age_at, glance_at;          /* clock_boot_ms() of what comes next */
+    struct state_counts counts;         /* over all folders */
+    struct folder_list *folders;        /* borrowed: all of them */
+    int64_t bytes;                      /* downloaded since the last time when nothing was left to do */
+    int64_t fetched;                    /* messages, likewise */
 };
 
+/* What readers did to the files of a folder, since it was last taken. */
+struct hints {
+    struct plan_local *items; /* owned; the last word for a UID counts */
+    size_t n, allocated;
+    struct buf gone; /* UIDs (uint32_t) that went; an item that came later takes it back */
+    bool scan;       /* not everything is known: read the directories */
+};
+
+enum folder_use { FOLDER_USE_NONE, FOLDER_USE_SPECIAL, FOLDER_USE_INBOX };
+
 struct sync_folder {
-    char *mailbox;   /* owned: as the server writes it */
+    char *mailbox;   /* owned: as the server writes it, in modified UTF-7 */
     char *quoted;    /* owned: for a command */
     char *directory; /* owned: below the Maildir's root */
-    uint32_t hash;
+    char delimiter;
+    enum folder_use use;
     struct state_folder row;
     struct state_folder status; /* what the last STATUS said (id unused) */
     bool listed;                /* in the last LIST */
+    bool told;                  /* STATUS came with LIST or by NOTIFY */
     bool dirty;                 /* never synced since the start, or the last pass was not complete */
-    bool touched;               /* something happened in the Maildir, perhaps our own doing */
-    bool cleaned;               /* tmp/ was cleaned since the engine started */
-    int64_t pending;            /* local changes not yet on the server */
-    char problem[200];          /* what keeps the folder from being complete, for a person; empty: nothing */
+    bool again;                 /* what was done here left work for the next round */
+    bool all;                   /* the next pass compares every message, also where nothing happened */
+    bool opened;                /* since the engine started: tmp/ cleaned, keywords read */
+    bool sized;                 /* there are long messages: sizes are asked for */
+    bool first;                 /* its first copy is not complete */
+    bool asks;                  /* waits for a confirmation */
+    struct keywords keywords;
+    struct hints hints;
+    struct buf foreign; /* maildir entries of readers, to be uploaded */
+    struct buf refused; /* those that the server refused, not tried again before */
+    int64_t upload_at;  /* clock_boot_ms() */
+    unsigned upload_fails;
+    uint32_t
+        fetch_below; /* where the download of short messages goes on; UINT32_MAX: at the newest; 0: nowhere */
+    uint32_t large_below;         /* the same of long ones */
+    int64_t window_at;            /* of removals: clock_boot_ms() of its start, */
+    size_t window_base, window_n; /* how many messages there were then, and how many went since */
+    int64_t used_at;              /* clock_boot_ms() when a reader last did something here; 0: never */
+    int64_t pending;              /* local changes not yet on the server, but for uploads */
+    char problem[200]; /* what keeps the folder from being complete, for a person; empty: nothing */
 };
 
 void sync_folder_destroy(struct sync_folder *f);
 
-/* Brings both sides together. 0 also where a problem is left (`problem`); negative ends the session. */
+__attribute__((format(printf, 2, 3))) void sync_folder_problem(struct sync_folder *f, const char *fmt, ...);
+
+/* Opens the directories, making what is missing, watches them and reads the keywords. MAILDIR_VANISHED: a
+ * folder that was copied is not there any more. */
+int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret);
+
+/* Brings both sides together, but for uploads and downloads, which are left as rows and entries. 0 also where
+ * a problem is left (`problem`); negative ends the session. */
 int sync_folder_run(struct sync *s, struct sync_folder *f);
 
-/* Counts the local changes without a server, into `pending`. */
-int sync_folder_count(struct sync *s, struct sync_folder *f);
+/* Looks at the disk alone: counts the local changes into `pending`. */
+int sync_folder_look(struct sync *s, struct sync_folder *f);
+
+/* Lets messages go that are older than keep_days. */
+int sync_folder_age(struct sync *s, struct sync_folder *f);
+
+/* The seconds from which on messages are kept, 0: all. */
+uint32_t sync_keep_since(const struct sync *s);
 
 /* Waits `ms`. ERR_CANCELED. */
 int sync_pause(const struct sync *s, int ms);
-
-/*
- * Downloads `n` messages (UIDs rising), newest first, in batches: write, make durable, commit. `place`: where
- * an unread message goes. Those that the server does not hand out are left for the next pass, which `problem`
- * then says.
- */
-int sync_download(struct sync *s, struct sync_folder *f, const struct maildir *m, const uint32_t *uids,
-                  size_t n, enum maildir_place place);
 
 #endif

@@ -12,22 +12,38 @@
 struct folder_list {
     struct sync_folder **items; /* owned; INBOX first, then by name */
     size_t n, allocated;
+    char delimiter; /* of the hierarchy, 0: none */
+    bool changed;   /* the server said that mailboxes came, went or changed their names */
+    bool homeless;  /* a reader made a folder that cannot be made on the server: removed messages may be in it
+                     */
     char problem[200]; /* mailboxes that were passed over, for a person; empty: none */
+    char trouble[200]; /* folders of readers that cannot go up; likewise */
 };
 
 void folder_list_finish(struct folder_list *l);
 
-/* Takes in what LIST says: new folders, and those that have left the server, whose copies are removed. */
+/* Takes in what LIST and STATUS say: new folders, those that were renamed, and those that have left the
+ * server, whose copies are removed. */
 int folder_list_update(struct sync *s, struct folder_list *l);
 
-/* What the server says about one folder now, into `status`. IMAP_OK, IMAP_NO or IMAP_BAD (then `problem` is
- * set), or negative. */
-int folder_list_status(struct sync *s, struct sync_folder *f);
+/* A STATUS or LIST response, or [NOTIFICATIONOVERFLOW], that came at any time (imap_session.on_mailbox; `ctx`
+ * is the struct sync). */
+void folder_list_on_mailbox(void *ctx, const struct imap_parser *p);
+
+/* Adds the folder of a mailbox that was made on the server. */
+int folder_list_add(struct sync *s, struct folder_list *l, const char *mailbox, const char *directory);
+
+/* Forgets a folder that is gone on both sides. */
+int folder_list_drop(struct sync *s, struct folder_list *l, struct sync_folder *f);
+
+/* Gives a folder, whose mailbox has been renamed, its new names. */
+int folder_list_rename(struct sync *s, struct sync_folder *f, const char *mailbox, const char *directory);
 
 /* Whether a pass is needed: something happened here, or the server's numbers differ, or it has no
  * HIGHESTMODSEQ. */
 bool folder_list_needs_pass(const struct sync_folder *f);
 
 struct sync_folder *folder_list_find(const struct folder_list *l, int64_t id);
+struct sync_folder *folder_list_find_directory(const struct folder_list *l, const char *directory);
 
 #endif

@@ -1,7 +1,8 @@
 #include "agent/mail/sync/name.h"
 #include "agent/mail/imap/mutf7.h"
-#include "agent/mail/imap/session.h"
+#include "agent/mail/sync/flags.h"
 #include "platform/base/cleanup.h"
+#include "platform/base/encode.h"
 #include "platform/base/err.h"
 
 #include <stdio.h>
@@ -9,7 +10,15 @@
 #include <string.h>
 #include <strings.h>
 
-static const char letters[] = "DFRST"; /* in the order of imap_flag */
+#define SECONDS_MAX UINT32_MAX /* the year 2106; a date beyond that is a server's nonsense */
+
+/* In ASCII order. */
+static const struct {
+    char letter;
+    uint32_t flag;
+} letters[] = {{'D', IMAP_DRAFT},    {'F', IMAP_FLAGGED}, {'P', FLAGS_FORWARDED},
+               {'R', IMAP_ANSWERED}, {'S', IMAP_SEEN},    {'T', IMAP_DELETED}};
+#define LETTERS (sizeof letters / sizeof *letters)
 
 bool name_is_inbox(const char *mailbox, size_t n) {
     return n == 5 && strncasecmp(mailbox, "INBOX", 5) == 0;
@@ -95,7 +104,7 @@ bool name_parse(const char *file, struct name_message *ret, const char **ret_suf
     struct name_message m = {0};
     char again[NAME_MESSAGE_SIZE], *end = NULL;
     m.seconds = strtoll(file, &end, 10);
-    if (m.seconds < 0 || *end != '.')
+    if (m.seconds < 0 || m.seconds > SECONDS_MAX || *end != '.')
         return false;
     unsigned long long value = strtoull(end + 1, &end, 16);
     m.hash = (uint32_t)value;
@@ -113,29 +122,98 @@ bool name_parse(const char *file, struct name_message *ret, const char **ret_suf
     return true;
 }
 
-unsigned name_flags(const char *suffix) {
-    unsigned flags = 0;
-    if (strncmp(suffix, ":2,", 3) != 0)
-        return 0;
-    for (const char *c = suffix + 3; *c; c++) {
-        const char *at = strchr(letters, *c);
-        if (at)
-            flags |= 1U << (at - letters);
-    }
+static uint32_t flag_of(char c) {
+    if (c >= 'a' && c <= 'z')
+        return FLAGS_SLOT(c - 'a');
+    for (size_t i = 0; i < LETTERS; i++)
+        if (letters[i].letter == c)
+            return letters[i].flag;
+    return 0;
+}
+
+uint32_t name_flags(const char *suffix, bool *ret_odd) {
+    uint32_t flags = 0;
+    char again[NAME_SUFFIX_MAX];
+    if (strncmp(suffix, ":2,", 3) == 0)
+        for (const char *c = suffix + 3; *c; c++)
+            flags |= flag_of(*c);
+    name_suffix("", flags, again);
+    if (ret_odd)
+        *ret_odd = strcmp(again, suffix) != 0;
     return flags;
 }
 
-void name_suffix(const char *old, unsigned flags, char out[NAME_SUFFIX_MAX]) {
+void name_suffix(const char *old, uint32_t flags, char out[NAME_SUFFIX_MAX]) {
     bool set[128] = {false};
     if (strncmp(old, ":2,", 3) == 0)
         for (const char *c = old + 3; *c; c++)
-            if (*c > ' ' && *c < 0x7f && *c != '/' && !strchr(letters, *c))
+            if (*c > ' ' && *c < 0x7f && *c != '/' && flag_of(*c) == 0)
                 set[(unsigned char)*c] = true;
-    for (size_t i = 0; letters[i]; i++)
-        set[(unsigned char)letters[i]] = flags & (1U << i);
+    for (size_t i = 0; i < LETTERS; i++)
+        set[(unsigned char)letters[i].letter] = flags & letters[i].flag;
+    for (int i = 0; i < FLAGS_SLOTS; i++)
+        set['a' + i] = flags & FLAGS_SLOT(i);
     size_t n = (size_t)snprintf(out, NAME_SUFFIX_MAX, ":2,");
     for (int c = 0; c < 128 && n < NAME_SUFFIX_MAX - 1; c++)
         if (set[c])
             out[n++] = (char)c;
     out[n] = '\0';
+}
+
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* One component without its escapes, in modified UTF-7. */
+static int mailbox_component(const char *text, size_t n, char delimiter, struct buf *ret) {
+    cleanup(buf) struct buf plain = {0};
+    int r = 0;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        char c = text[i];
+        if (c == '%') {
+            int high = n - i > 2 ? hex_digit(text[i + 1]) : -1, low = n - i > 2 ? hex_digit(text[i + 2]) : -1;
+            if (high < 0 || low < 0)
+                return err_set(ERR_INVALID, "a folder's name holds a %% that is no escape");
+            c = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (delimiter && c == delimiter)
+            return err_set(ERR_INVALID, "a folder's name holds \"%c\", which the mail server uses itself",
+                           delimiter);
+        r = buf_add(&plain, &c, 1);
+    }
+    size_t before = ret->len;
+    if (r == 0)
+        r = mutf7_encode(plain.data ? plain.data : "", plain.len, ret);
+    if (r == 0 && delimiter && ret->len > before && memchr(ret->data + before, delimiter, ret->len - before))
+        r = err_set(ERR_INVALID, "a folder's name cannot be written for the mail server");
+    return r;
+}
+
+int name_mailbox(const char *directory, char delimiter, struct buf *ret) {
+    cleanup(buf) struct buf mailbox = {0}, again = {0};
+    int r = *directory ? 0 : err_set(ERR_INVALID, "a folder without a name");
+    for (const char *at = directory; r == 0;) {
+        const char *end = strchrnul(at, '/');
+        if (*end && !delimiter)
+            return err_set(ERR_INVALID, "the mail server has no folders inside folders");
+        r = mailbox_component(at, (size_t)(end - at), delimiter, &mailbox);
+        if (!*end)
+            break;
+        if (r == 0)
+            r = buf_add(&mailbox, &delimiter, 1);
+        at = end + 1;
+    }
+    if (r == 0 && mailbox.data)
+        r = name_folder(mailbox.data, mailbox.len, delimiter, &again);
+    if (r == 0 && (!again.data || strcmp(again.data, directory) != 0))
+        r = err_set(ERR_INVALID, "a folder's name cannot be kept on the mail server");
+    return r < 0 ? r : buf_add(ret, mailbox.data, mailbox.len);
+}
+
+void name_foreign(int64_t seconds, char out[NAME_MESSAGE_SIZE]) {
+    uint64_t random = 0;
+    random_bytes(&random, sizeof random);
+    (void)snprintf(out, NAME_MESSAGE_SIZE, "%lld.%016llx.satchel-edited", (long long)seconds,
+                   (unsigned long long)random);
 }

@@ -25,7 +25,7 @@
 #define NAME_PATH_MAX 1024     /* bytes of a folder's path */
 #define NAME_DEPTH_MAX 32
 #define NAME_MESSAGE_SIZE 128
-#define NAME_SUFFIX_MAX 64
+#define NAME_SUFFIX_MAX 128
 
 /* Whether the mailbox is INBOX (ASCII case ignored). */
 bool name_is_inbox(const char *mailbox, size_t n);
@@ -53,10 +53,25 @@ size_t name_message(const struct name_message *message, char out[NAME_MESSAGE_SI
  * ours. */
 bool name_parse(const char *file, struct name_message *ret, const char **ret_suffix);
 
-/* The imap_flag bits in the suffix ("", ":2,FS"); letters that stand for no system flag are passed over. */
-unsigned name_flags(const char *suffix);
+/*
+ * The flags in the suffix: "" or ":2," and letters (D F P R S T, a to z). *ret_odd (may be NULL): the suffix
+ * differs from what name_suffix() writes for them, in a directory cur; letters that mean nothing are passed
+ * over.
+ */
+uint32_t name_flags(const char *suffix, bool *ret_odd);
 
-/* Writes ":2," and the letters for `flags`, keeping the other letters of the old suffix, in ASCII order. */
-void name_suffix(const char *old, unsigned flags, char out[NAME_SUFFIX_MAX]);
+/* Writes ":2," and the letters for `flags`, keeping the letters of `old` ("" for none) that mean nothing to
+ * us, in ASCII order. */
+void name_suffix(const char *old, uint32_t flags, char out[NAME_SUFFIX_MAX]);
+
+/*
+ * The mailbox for a directory that a reader made, in modified UTF-7: the reverse of name_folder(), which
+ * gives the same directory again. ERR_INVALID where there is none (not UTF-8, holds the delimiter, an escape
+ * that name_folder() does not write), ERR_TOO_LARGE.
+ */
+int name_mailbox(const char *directory, char delimiter, struct buf *ret);
+
+/* Writes a new name, as a Maildir reader makes them, for a file that becomes a message of its own. */
+void name_foreign(int64_t seconds, char out[NAME_MESSAGE_SIZE]);
 
 #endif

@@ -1,13 +1,7 @@
 #include "agent/mail/sync/plan.h"
-#include "agent/mail/imap/session.h"
 #include "platform/base/err.h"
 
 #include <stdlib.h>
-
-uint8_t plan_merge_flags(uint8_t base, uint8_t local, uint8_t remote, uint8_t mask) {
-    uint8_t changed = (uint8_t)((base ^ local) & mask);
-    return (uint8_t)((local & changed) | (remote & ~changed));
-}
 
 bool plan_is_suspicious(size_t removals, size_t base) {
     return base >= 20 && removals > base / 2;
@@ -18,19 +12,30 @@ void plan_finish(struct plan *p) {
     *p = (struct plan){0};
 }
 
-static int plan_add(struct plan *p, size_t *allocated, struct plan_action action) {
-    if (p->n == *allocated) {
-        size_t more = *allocated ? *allocated * 2 : 256;
+/* A list under construction. */
+struct builder {
+    struct plan plan;
+    size_t allocated;
+    int (*want)(void *ctx, const struct plan_action *action);
+    void *ctx;
+};
+
+static int plan_add(struct builder *b, const struct plan_action *action) {
+    struct plan *p = &b->plan;
+    if (action->kind == PLAN_WANT || action->kind == PLAN_LEAVE)
+        return b->want(b->ctx, action);
+    if (p->n == b->allocated) {
+        size_t more = b->allocated ? b->allocated * 2 : 16;
         struct plan_action *grown = reallocarray(p->actions, more, sizeof *grown);
         if (!grown)
             return err_set(ERR_SYSTEM, "out of memory");
         p->actions = grown;
-        *allocated = more;
+        b->allocated = more;
     }
-    p->actions[p->n++] = action;
-    p->expunges += action.kind == PLAN_EXPUNGE;
-    p->downloads += action.kind == PLAN_DOWNLOAD;
-    p->changes += action.kind == PLAN_FLAGS && (action.add || action.remove);
+    p->actions[p->n++] = *action;
+    p->expunges += action->kind == PLAN_EXPUNGE;
+    p->unlinks += action->kind == PLAN_UNLINK;
+    p->changes += action->kind == PLAN_FLAGS && (action->add || action->remove);
     return 0;
 }
 
@@ -38,51 +43,104 @@ static int plan_add(struct plan *p, size_t *allocated, struct plan_action action
 static bool plan_flags(const struct plan_input *in, const struct plan_base *base,
                        const struct plan_local *local, const struct plan_remote *remote,
                        struct plan_action *action) {
-    uint8_t mask = in->read_only ? 0 : in->permanent;
-    uint8_t merged = plan_merge_flags(base->flags, local->flags, remote->flags, mask);
+    uint32_t mask = in->read_only ? 0 : in->permanent;
+    uint32_t merged = flags_merge(base->flags, local->flags, remote->flags, mask);
     /* Where the server keeps no such flag, the reader's own stays in the file. */
-    uint8_t kept = (uint8_t)(local->flags & (base->flags ^ local->flags) & ~mask);
-    uint8_t dropped = (uint8_t)(base->flags & ~local->flags & ~mask);
+    uint32_t kept = local->flags & (base->flags ^ local->flags) & ~mask;
+    uint32_t dropped = base->flags & ~local->flags & ~mask;
     action->kind = PLAN_FLAGS;
-    action->local_flags = (uint8_t)((merged | kept) & ~dropped);
-    action->add = (uint8_t)(merged & ~remote->flags);
-    action->remove = (uint8_t)(remote->flags & ~merged);
-    action->base_flags = (uint8_t)((merged & mask) | (remote->flags & ~mask));
+    action->local_flags = (merged | kept) & ~dropped;
+    action->add = merged & ~remote->flags;
+    action->remove = remote->flags & ~merged;
+    action->flags = (merged & mask) | (remote->flags & ~mask);
     if (kept || dropped) /* keep the base, so that the difference is still known as the reader's */
-        action->base_flags =
-            (uint8_t)((action->base_flags & ~(kept | dropped)) | (base->flags & (kept | dropped)));
+        action->flags = (action->flags & ~(kept | dropped)) | (base->flags & (kept | dropped));
     return action->local_flags != local->flags || action->add || action->remove ||
-           action->base_flags != base->flags;
+           action->flags != base->flags || local->flags != base->local;
+}
+
+static bool plan_want(const struct plan_input *in, const struct plan_remote *remote,
+                      struct plan_action *action) {
+    bool old = in->keep_since && remote->seconds && remote->seconds < in->keep_since;
+    action->kind = old ? PLAN_LEAVE : PLAN_WANT;
+    action->flags = remote->flags;
+    action->seconds = remote->seconds;
+    return true;
+}
+
+/* On the server, and known, but not in the copy. */
+static bool plan_absent(const struct plan_input *in, const struct plan_base *base,
+                        const struct plan_local *local, const struct plan_remote *remote,
+                        struct plan_action *action) {
+    if (!remote) {
+        action->kind = local && local->edited ? PLAN_DETACH : local ? PLAN_UNLINK : PLAN_FORGET;
+        return in->remote_complete;
+    }
+    if (local && base->kind == PLAN_GONE) /* a reader brought it back */
+        return plan_flags(in, base, local, remote, action);
+    if (local) {
+        action->kind = local->edited ? PLAN_DETACH : PLAN_STRAY;
+        return true;
+    }
+    if (base->kind == PLAN_GONE && remote->flags & IMAP_DELETED)
+        return false;
+    struct plan_remote known = *remote;
+    known.seconds = remote->seconds ? remote->seconds : base->seconds;
+    if (base->kind == PLAN_GONE) /* undeleted by somebody: it comes back */
+        return plan_want(in, &known, action);
+    action->kind = base->kind == PLAN_OLD ? PLAN_LEAVE : PLAN_WANT;
+    action->flags = remote->flags;
+    action->seconds = known.seconds;
+    return remote->flags != base->flags || (base->seconds == 0 && known.seconds != 0);
+}
+
+/* In the copy, as far as is known. */
+static bool plan_present(const struct plan_input *in, const struct plan_base *base,
+                         const struct plan_local *local, const struct plan_remote *remote,
+                         struct plan_action *action) {
+    if (local && local->edited) {
+        action->kind = PLAN_DETACH;
+        return true;
+    }
+    if (local && remote)
+        return plan_flags(in, base, local, remote, action);
+    if (local) {
+        action->kind = PLAN_UNLINK;
+        return in->remote_complete;
+    }
+    if (!remote) {
+        action->kind = PLAN_FORGET;
+        return in->remote_complete && in->local_complete;
+    }
+    action->kind = PLAN_EXPUNGE;
+    return in->local_complete && !in->read_only;
 }
 
 /* One UID with what each list knows of it (NULL: nothing). true: something is to be done. */
 static bool plan_decide(const struct plan_input *in, const struct plan_base *base,
                         const struct plan_local *local, const struct plan_remote *remote,
                         struct plan_action *action) {
-    if (!base) {
-        if (local)
-            action->kind = PLAN_STRAY;
-        else
-            action->kind = PLAN_DOWNLOAD;
-        return true;
+    if (base)
+        return base->kind == PLAN_HAVE ? plan_present(in, base, local, remote, action)
+                                       : plan_absent(in, base, local, remote, action);
+    if (local) {
+        action->kind = remote && !local->edited ? PLAN_STRAY : PLAN_DETACH;
+        return remote || local->edited || in->remote_complete;
     }
-    if (!remote) {
-        action->kind = local ? PLAN_UNLINK : PLAN_FORGET;
-        return in->remote_complete && (local || in->local_complete || base->gone);
-    }
-    if (local)
-        return plan_flags(in, base, local, remote, action);
-    if (base->gone) {
-        action->kind = PLAN_FORGET; /* somebody took \Deleted off: it comes back with the next pass */
-        return !(remote->flags & IMAP_DELETED);
-    }
-    action->kind = PLAN_EXPUNGE;
-    return in->local_complete && !in->read_only;
+    return plan_want(in, remote, action);
 }
 
-int plan_make(const struct plan_input *in, struct plan *ret) {
-    struct plan p = {0};
-    size_t allocated = 0, b = 0, l = 0, m = 0;
+/* A message whose file goes, or goes its own way, while it is on the server. */
+static int plan_again(struct builder *b, const struct plan_input *in, const struct plan_remote *remote,
+                      const struct plan_action *action) {
+    struct plan_action again = {.uid = action->uid, .local = UINT32_MAX};
+    return plan_want(in, remote, &again) ? plan_add(b, &again) : 0;
+}
+
+int plan_make(const struct plan_input *in, int (*want)(void *ctx, const struct plan_action *action),
+              void *ctx, struct plan *ret) {
+    struct builder build = {.want = want, .ctx = ctx};
+    size_t b = 0, l = 0, m = 0;
     while (b < in->n_base || l < in->n_local || m < in->n_remote) {
         uint32_t uid = UINT32_MAX;
         if (b < in->n_base)
@@ -99,15 +157,15 @@ int plan_make(const struct plan_input *in, struct plan *ret) {
         struct plan_action action = {.uid = uid, .local = local ? index : UINT32_MAX};
         if (!plan_decide(in, base, local, remote, &action))
             continue;
-        int r = plan_add(&p, &allocated, action);
-        if (r == 0 && !base && local && remote) /* a stray file goes, and the message comes again */
-            r = plan_add(&p, &allocated,
-                         (struct plan_action){.uid = uid, .kind = PLAN_DOWNLOAD, .local = UINT32_MAX});
+        int r = plan_add(&build, &action);
+        /* Not known until now: it comes down as well. */
+        if (r == 0 && !base && remote && local)
+            r = plan_again(&build, in, remote, &action);
         if (r < 0) {
-            plan_finish(&p);
+            plan_finish(&build.plan);
             return r;
         }
     }
-    *ret = p;
+    *ret = build.plan;
     return 0;
 }

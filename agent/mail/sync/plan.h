@@ -1,56 +1,75 @@
 /*
- * What a folder needs: three sorted lists - base (what both sides last agreed on, from the state database),
- * local (the Maildir) and remote (the server) - become a list of actions. Pure: no input or output, no clock.
- * The rules:
+ * What a folder needs: three lists - base (what both sides last agreed on, from the state database), local
+ * (the Maildir) and remote (the server) - become actions. Pure: no input or output, no clock. The rules:
  *
- * - A flag that one side changed since the base wins; both sides cannot disagree about one flag that both
- * changed.
- * - A message that left the server leaves the Maildir; one whose file a reader removed is expunged on the
- * server.
+ * - Flags are merged by three-way comparison, each flag for itself: what one side changed since the base
+ * wins.
+ * - A message that left the server leaves the Maildir, unless its text was edited there: then it becomes a
+ * new message. One whose file a reader removed is removed on the server, also when its flags changed there.
+ * - A file whose text was edited becomes a message of its own, and the old one is removed on the server.
  * - A message is never taken for removed when the list it is missing from may be incomplete.
- * - A file that looks like ours and is in no base is the rest of a download that was not committed: it goes.
+ * - A file with the name of a message that is not in the copy is the rest of a download that was not
+ * committed, or, where the server does not know the message, a reader's own: it becomes a new message.
  */
 #ifndef SATCHEL_AGENT_MAIL_SYNC_PLAN_H
 #define SATCHEL_AGENT_MAIL_SYNC_PLAN_H
+
+#include "agent/mail/sync/flags.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+enum plan_message {
+    PLAN_HAVE,   /* in the copy */
+    PLAN_GONE,   /* removed here, and \Deleted set on the server because it cannot expunge one message */
+    PLAN_OLD,    /* on the server alone: older than keep_days */
+    PLAN_WANTED, /* still to be downloaded */
+};
+
 struct plan_base {
     uint32_t uid;
-    uint8_t flags; /* imap_flag bits */
-    bool gone;     /* removed locally, and \Deleted set on the server because it cannot expunge one message */
+    uint32_t flags; /* what both sides agreed on */
+    uint32_t local; /* the flags of the file, as we left it */
+    uint32_t seconds;
+    enum plan_message kind;
 };
 
 struct plan_local {
     uint32_t uid;
-    uint8_t flags;
+    uint32_t flags;
+    uint32_t seconds;
+    uint32_t odd; /* the Maildir's own: where the name lies that is not what we would write, +1; 0: nowhere */
     uint8_t place; /* the Maildir's own */
-    uint32_t name; /* the Maildir's own */
+    bool edited;   /* its text is not what we wrote */
 };
 
 struct plan_remote {
     uint32_t uid;
-    uint8_t flags;
+    uint32_t flags;
+    uint32_t seconds; /* INTERNALDATE, 0: not asked */
 };
 
 enum plan_kind {
     PLAN_FLAGS, /* bring the flags together: `local_flags` for the file, `add` and `remove` for the server */
-    PLAN_DOWNLOAD, /* on the server only */
-    PLAN_EXPUNGE,  /* removed locally: remove on the server */
-    PLAN_UNLINK,   /* removed on the server: remove the file, then forget */
-    PLAN_FORGET,   /* gone on both sides, or only the memory of it is left */
-    PLAN_STRAY,    /* a file of a download that was not committed: remove it */
+    PLAN_WANT,  /* new on the server: to be downloaded */
+    PLAN_LEAVE, /* new on the server, but older than keep_days */
+    PLAN_EXPUNGE, /* removed locally: remove on the server */
+    PLAN_DETACH,  /* edited locally: give the file a name of its own; what is left of the old message follows
+                     in  the next pass */
+    PLAN_UNLINK,  /* removed on the server: remove the file, then forget */
+    PLAN_FORGET,  /* gone on both sides, or only the memory of it is left */
+    PLAN_STRAY,   /* the rest of a download: remove the file */
 };
 
 struct plan_action {
     uint32_t uid;
     enum plan_kind kind;
-    uint8_t local_flags;
-    uint8_t add, remove;
-    uint8_t base_flags; /* PLAN_FLAGS: the agreement afterwards */
-    uint32_t local;     /* index into the local list, UINT32_MAX: none */
+    uint32_t local_flags;
+    uint32_t add, remove;
+    uint32_t flags;   /* the agreement afterwards */
+    uint32_t seconds; /* PLAN_WANT, PLAN_LEAVE: of the message, 0: not known */
+    uint32_t local;   /* index into the local list, UINT32_MAX: none */
 };
 
 struct plan_input {
@@ -63,27 +82,30 @@ struct plan_input {
     bool remote_complete; /* the server's list is whole: what is missing in it was removed there */
     bool local_complete;  /* the same for the Maildir */
     bool read_only;       /* nothing may be changed on the server */
-    uint8_t permanent;    /* the flags that the server keeps */
+    uint32_t permanent;   /* the flags that the server keeps */
+    uint32_t keep_since;  /* messages before these seconds are not kept; 0: all are */
 };
 
 struct plan {
     struct plan_action *actions; /* owned, by UID */
     size_t n;
-    size_t expunges;  /* how many are PLAN_EXPUNGE */
-    size_t downloads; /* how many are PLAN_DOWNLOAD */
-    size_t changes;   /* PLAN_FLAGS that change the server */
+    size_t expunges; /* removed locally */
+    size_t unlinks;  /* removed on the server */
+    size_t changes;  /* flags to change on the server */
 };
 
-/* The lists rise strictly by UID. ERR_SYSTEM without memory. */
-int plan_make(const struct plan_input *in, struct plan *ret);
+/*
+ * The lists rise strictly by UID. PLAN_WANT and PLAN_LEAVE, of which there may be many, go to `want` at once;
+ * a negative return of it is passed on. ERR_SYSTEM without memory.
+ */
+int plan_make(const struct plan_input *in, int (*want)(void *ctx, const struct plan_action *action),
+              void *ctx, struct plan *ret);
 void plan_finish(struct plan *p);
 #define plan_cleanup plan_finish
 
-/* The three-way merge of flags, limited to `mask`; bits outside it are the remote's. */
-uint8_t plan_merge_flags(uint8_t base, uint8_t local, uint8_t remote, uint8_t mask);
-
 /* Whether so many removals in a folder of `base` messages look like an accident: more than half of 20 or
- * more. */
+ * more.
+ */
 bool plan_is_suspicious(size_t removals, size_t base);
 
 #endif

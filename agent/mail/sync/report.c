@@ -34,6 +34,7 @@ static cJSON *report_status_json(const struct report *r) {
     if (json_add_str(json, "event", "status") == 0 && json_add_str(json, "imap", r->imap) == 0 &&
         json_add_str(json, "push", r->push) == 0 && json_add_int(json, "folders", r->folders) == 0 &&
         json_add_int(json, "messages", r->messages) == 0 && json_add_int(json, "pending", r->pending) == 0 &&
+        json_add_int(json, "asks", r->asks) == 0 &&
         json_add_str(json, "last_sync", r->last_sync ? clock_rfc3339(r->last_sync, when) : NULL) == 0 &&
         json_add_str(json, "text", r->text) == 0 && json_add_int(json, "retry_ms", r->retry_ms) == 0)
         return json;
@@ -57,7 +58,8 @@ void report_status(struct report *r) {
         report_flush(r);
 }
 
-void report_progress(struct report *r, const char *folder, int64_t done, int64_t total, int64_t bytes) {
+void report_progress(struct report *r, const char *folder, int64_t done, int64_t total, int64_t bytes,
+                     int64_t bytes_total) {
     int64_t now = clock_boot_ms();
     if (now - r->progress_at < GAP_MS && done < total)
         return;
@@ -66,7 +68,7 @@ void report_progress(struct report *r, const char *folder, int64_t done, int64_t
     if (json && json_add_str(json, "event", "progress") == 0 && json_add_str(json, "folder", folder) == 0 &&
         json_add_int(json, "done", done) == 0 &&
         json_add_int(json, "total", total < done ? done : total) == 0 &&
-        json_add_int(json, "bytes", bytes) == 0)
+        json_add_int(json, "bytes", bytes) == 0 && json_add_int(json, "bytes_total", bytes_total) == 0)
         report_send(r, json);
 }
 

@@ -22,8 +22,8 @@ struct report {
 
     /* The engine's own, changed by it alone. */
     const char *imap; /* "ok", "auth-failed", ... */
-    const char *push; /* "idle" or "poll" */
-    int64_t folders, messages, pending;
+    const char *push; /* "notify", "idle" or "poll" */
+    int64_t folders, messages, pending, asks;
     int64_t last_sync; /* clock_real_ms(), 0: never */
     int64_t retry_ms;
     char text[REPORT_TEXT_MAX];
@@ -38,7 +38,9 @@ void report_status(struct report *r);
 /* The same without the limit. */
 void report_flush(struct report *r);
 
-void report_progress(struct report *r, const char *folder, int64_t done, int64_t total, int64_t bytes);
+/* `bytes` came so far, of an estimated `bytes_total`. */
+void report_progress(struct report *r, const char *folder, int64_t done, int64_t total, int64_t bytes,
+                     int64_t bytes_total);
 
 /* Answers to single operations. */
 void report_tried(struct report *r, const char *imap, const char *text);

@@ -1,7 +1,7 @@
 /*
- * Watches the Maildir for what readers do (inotify). The watch is only a hint of when to look: what happened
- * is always found by comparing with the state database. Where the system has no watches left, the caller
- * looks at every pass. One thread.
+ * Watches the Maildir for what readers do (inotify). Events say where to look; what counts is always found by
+ * comparing with the state database. Where the system has no watches left (`blind`), the caller looks at
+ * every pass. One thread.
  */
 #ifndef SATCHEL_AGENT_MAIL_SYNC_WATCH_H
 #define SATCHEL_AGENT_MAIL_SYNC_WATCH_H
@@ -10,30 +10,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum watch_what { WATCH_CUR, WATCH_NEW, WATCH_TREE };
+
 struct watch {
     int fd; /* readable when something happened */
-    struct {
+    struct watch_entry {
         int wd;
-        int64_t folder;
-    } * map; /* owned */
+        enum watch_what what;
+        int64_t folder; /* of WATCH_CUR and WATCH_NEW */
+    } * map;            /* owned, by wd */
     size_t n, allocated;
     bool blind; /* some folder could not be watched */
     size_t at, end;
-    char events[8192] __attribute__((aligned(8)));
+    char events[16384] __attribute__((aligned(8)));
 };
 
 #define WATCH_INIT                                                                                           \
     { .fd = -1 }
 
-enum watch_result { WATCH_NONE = 0, WATCH_FOLDER = 1, WATCH_ALL = 2 };
+struct watch_event {
+    enum watch_what what;
+    int64_t folder;
+    const char *name; /* "" for the directory itself; valid until the next call */
+    bool there;       /* made, moved in or written; else removed or moved away */
+    bool written;     /* its text may have changed */
+    bool lost;        /* events were lost: look at everything */
+};
 
 int watch_open(struct watch *w);
 void watch_close(struct watch *w);
 
-/* Watches the directory `fd` for the folder. Again for the same directory is harmless. */
-void watch_add(struct watch *w, int fd, int64_t folder);
+/* Watches the directory `fd`. Again for the same directory is harmless, and says what it is from now on. */
+void watch_add(struct watch *w, int fd, enum watch_what what, int64_t folder);
 
-/* The next folder with events, without waiting. WATCH_ALL: events were lost. */
-enum watch_result watch_take(struct watch *w, int64_t *ret_folder);
+/* The next event, without waiting. false: none. */
+bool watch_take(struct watch *w, struct watch_event *ret);
 
 #endif

@@ -27,7 +27,10 @@ def server_side(server, folder="INBOX", bodies=True):
             if item is None or item == b")":
                 continue
             head, body = item if isinstance(item, tuple) else (item, b"")
-            uid = int(re.search(rb"UID (\d+)", head).group(1))
+            uid = re.search(rb"UID (\d+)", head)
+            if not uid:  # the server tells of a change beside what was asked
+                continue
+            uid = int(uid.group(1))
             flags = re.search(rb"FLAGS \(([^)]*)\)", head).group(1).decode().split()
             found[uid] = ("".join(sorted(LETTERS[f] for f in flags if f in LETTERS)), body)
     return found

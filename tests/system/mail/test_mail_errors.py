@@ -213,7 +213,8 @@ def test_plain_text_where_tls_is_expected(fake, start):
 
 
 def fetching(*bodies):
-    return logged_in(LIST, STATUS, SELECT, (b"UID FETCH 1:*", b"* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n"), (b"UID FETCH 1 ", b"".join(bodies)))
+    return logged_in(LIST, STATUS, SELECT, (b"UID FETCH 1:*", b"* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n"),
+                     (b"UID FETCH 1 (UID RFC822.SIZE)", b"* 1 FETCH (UID 1 RFC822.SIZE 3)\r\n"), (b"UID FETCH 1 ", b"".join(bodies)))
 
 
 @pytest.mark.parametrize("answer,content", [

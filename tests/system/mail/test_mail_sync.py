@@ -34,7 +34,7 @@ def test_first_sync(server, vault, start):
     assert answer["ok"], answer
     assert_equal(server, vault, FOLDERS)
     status = [e for e in child.events if e["event"] == "status"][-1]
-    assert (status["imap"], status["push"], status["folders"], status["messages"]) == ("ok", "idle", 5, 2000)
+    assert (status["imap"], status["push"], status["folders"], status["messages"]) == ("ok", "notify", 5, 2000)
     assert status["pending"] == 0 and status["text"] == "" and status["last_sync"].endswith("Z")
     progress = [e for e in child.events if e["event"] == "progress"]
     assert progress[-1]["done"] == progress[-1]["total"] == 2000
@@ -236,57 +236,180 @@ def test_mass_removal_is_held_back(server, vault, start):
     for uid, path in files(vault / "Mail" / "INBOX").items():
         if uid > 10:
             path.unlink()
-    status = child.status(lambda e: e["text"] and e["pending"] == 30, 5)
+    status = child.status(lambda e: e["asks"] == 1, 5)
     assert "INBOX" in status["text"]
     answer = child.sync()
-    assert not answer["ok"] and "removed" in answer["text"]
+    assert not answer["ok"] and "deleted on this device" in answer["text"]
     assert len(server_side(server, bodies=False)) == 40
 
 
-def test_a_folder_removed_with_its_directory_comes_back(server, vault, start):
+def test_inbox_removed_with_its_directory_comes_back(server, vault, start):
     server.generate("anna", 100)
     server.start()
     child = start(server)
     assert child.sync()["ok"]
     child.kill()
-    shutil.rmtree(vault / "Mail" / "Sent")
+    shutil.rmtree(vault / "Mail" / "INBOX")
     answer = start(server).sync()
     assert answer["ok"], answer
     assert_equal(server, vault, FOLDERS)
 
 
-def test_files_of_readers_are_left_alone(server, vault, start):
+def subjects(server, folder="INBOX"):
+    return sorted(line[9:].strip() for _, body in server_side(server, folder).values() for line in body.splitlines()
+                  if line.startswith(b"Subject: "))
+
+
+def test_new_messages_of_readers_go_up(server, vault, start):
     server.generate("anna", 50)
     server.start()
     child = start(server)
     assert child.sync()["ok"]
-    mine = [vault / "Mail" / "INBOX" / "cur" / "1234.567_8.host:2,S", vault / "Mail" / "INBOX" / "new" / "note",
-            vault / "Mail" / "INBOX" / "tmp" / "half"]
-    for path in mine:
-        path.write_bytes(b"Subject: mine\n\n")
+    inbox = vault / "Mail" / "INBOX"
+    (inbox / "tmp" / "half").write_bytes(b"Subject: half\n\n")
+    (inbox / "cur" / ".hidden").write_bytes(b"Subject: hidden\n\n")
+    (inbox / "cur" / "empty:2,S").write_bytes(b"")
+    for place, name, text in (("cur", "1234.567_8.host:2,FSb", b"Message-ID: <1@x>\nSubject: mine 1\n\nno end"),
+                              ("new", "1234.568.host", b"Subject: mine 2\r\n\r\nx\r\n"),
+                              ("new", "1234.569.host", b"Subject: mine 2\r\n\r\nx\r\n")):  # the same twice
+        (inbox / "tmp" / name).write_bytes(text)
+        os.utime(inbox / "tmp" / name, (1600000000, 1600000000))
+        (inbox / "tmp" / name).rename(inbox / place / name)
+    until(lambda: subjects(server).count(b"mine 2") == 2 and b"mine 1" in subjects(server), 5, "the messages on the server")
     assert child.sync()["ok"]
+    with selected(server) as imap:
+        (uid,) = imap.uid("SEARCH", "SUBJECT", '"mine 1"')[1]
+        date = imap.uid("FETCH", uid.decode(), "(INTERNALDATE)")[1][0]
+    assert flags_on_server(server, int(uid)) == "FS"
+    assert server_time(date) == 1600000000
+    (inbox / "cur" / "empty:2,S").unlink()
+    (inbox / "cur" / ".hidden").rename(inbox / "tmp" / "hidden")
+    local = local_side(vault)
+    assert local[int(uid)][0] == "FSb"  # a letter that stands for nothing is kept
+    assert len(local) == 13 and (inbox / "tmp" / "half").exists()
     child.kill()
     answer = start(server).sync()
     assert answer["ok"], answer
-    assert all(path.read_bytes() == b"Subject: mine\n\n" for path in mine)
-    assert len(server_side(server, bodies=False)) == 10
+    assert len(server_side(server, bodies=False)) == 13
 
 
-def test_a_message_moved_by_a_reader_is_not_lost(server, vault, start):
+def test_moves_and_copies_of_readers(server, vault, start):
     server.generate("anna", 100)
     server.start()
     child = start(server)
     assert child.sync()["ok"]
-    inbox = files(vault / "Mail" / "INBOX")
-    inbox[4].rename(vault / "Mail" / "Sent" / "cur" / inbox[4].name)  # the file itself
-    (vault / "Mail" / "Sent" / "cur" / "77.copy.host:2,S").write_bytes(inbox[5].read_bytes())  # as mutt saves
+    inbox, sent = files(vault / "Mail" / "INBOX"), vault / "Mail" / "Sent" / "cur"
+    bodies = {uid: path.read_bytes() for uid, path in inbox.items()}
+    inbox[4].rename(sent / inbox[4].name)  # the file itself
+    (sent / "77.copy.host:2,S").write_bytes(inbox[5].read_bytes())  # as mutt saves
     inbox[5].unlink()
+    shutil.copy2(inbox[6], sent / inbox[6].name)
+    until(lambda: len(server_side(server, "Sent", bodies=False)) == 23 and not {4, 5} & set(server_side(server, bodies=False)), 5,
+          "all of it on the server")
+    assert child.sync()["ok"]
+    assert_equal(server, vault, ["INBOX"])
+    there = [body for _, body in server_side(server, "Sent").values()]
+    assert all(there.count(bodies[uid]) == 1 for uid in (4, 5, 6))
+    assert len(files(vault / "Mail" / "Sent")) == 23 and 6 in server_side(server, bodies=False)
+
+
+def test_an_edit_wins_over_a_removal(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    mine = files(vault / "Mail" / "INBOX")
+    mine[2].write_bytes(b"Subject: edited 2\r\n\r\nnew text\r\n")
+    until(lambda: b"edited 2" in subjects(server) and 2 not in server_side(server, bodies=False), 5, "the edit on the server")
+    os.utime(mine[4])  # touched alone
+    child.kill()
+    mine[3].write_bytes(b"Subject: edited 3\r\n\r\nnew text\r\n")
+    with selected(server) as imap:
+        imap.uid("STORE", "3", "+FLAGS", "(\\Deleted)")
+        imap.uid("EXPUNGE", "3")
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert sorted(s for s in subjects(server) if s.startswith(b"edited")) == [b"edited 2", b"edited 3"]
+    assert 4 in server_side(server, bodies=False)
+    assert_equal(server, vault, FOLDERS)
+
+
+def test_folders_of_readers(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    mail = vault / "Mail"
+
+    def listed():
+        with server.client("anna") as imap:
+            return {line.decode().split(' "/" ')[1].strip('"') for line in imap.list()[1]}
+
+    for part in ("tmp", "new", "cur"):
+        (mail / "Lokal" / "Größe" / part).mkdir(parents=True)
+    (mail / "Lokal" / "Größe" / "new" / "1.x").write_bytes(b"Subject: local\n\n")
+    until(lambda: "Lokal/Gr&APYA3w-e" in listed() and subjects(server, "Lokal/Größe") == [b"local"], 5, "the folder on the server")
+    (mail / "Projekte" / "Übersicht").rename(mail / "Umbenannt")
+    until(lambda: "Umbenannt" in listed() and "Projekte/&ANw-bersicht" not in listed(), 5, "the new name on the server")
+    assert child.sync()["ok"]
+    assert_equal(server, vault, ["Umbenannt"])
+    shutil.rmtree(mail / "Umbenannt")
+    until(lambda: "Umbenannt" not in listed(), 5, "the removal on the server")
+    with server.client("anna") as imap:  # and on the other side
+        imap.rename("Sent", "Gesendet")
+    child.kill()
+    answer = start(server).sync()
+    assert answer["ok"], answer
+    assert_equal(server, vault, ["INBOX", "Archive/2025", "Entwürfe", "Gesendet"])
+    assert not (mail / "Sent").exists()
+
+
+def test_keywords(server, vault, start):
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    with selected(server) as imap:
+        imap.uid("STORE", "2", "+FLAGS", "($Label1 $Forwarded)")
+        imap.uid("STORE", "3", "+FLAGS", "(NonJunk)")
+    until(lambda: "P" in (letters(vault, 2) or "") and set("ab") & set(letters(vault, 3) or ""), 3, "keywords in the Maildir")
+    table = dict(line.split(" ", 1) for line in (vault / "Mail" / "INBOX" / "dovecot-keywords").read_text().splitlines())
+    slot = {name: chr(97 + int(n)) for n, name in table.items()}
+    assert slot["$Label1"] in letters(vault, 2) and slot["NonJunk"] in letters(vault, 3)
+    assert child.sync()["ok"]
+    set_letters(vault, 2, "P" + slot["NonJunk"])
+
+    def keywords(uid):
+        with selected(server) as imap:
+            return imap.uid("FETCH", str(uid), "(FLAGS)")[1][0].decode()
+
+    until(lambda: "NonJunk" in keywords(2) and "$Label1" not in keywords(2) and "$Forwarded" in keywords(2), 3, "keywords on the server")
+    with open(vault / "Mail" / "INBOX" / "dovecot-keywords", "a") as f:  # as Dovecot adds one
+        f.write("%d Neu\n" % len(table))
+    set_letters(vault, 4, chr(97 + len(table)))
+    until(lambda: "Neu" in keywords(4), 3, "a reader's keyword on the server")
+
+
+def test_a_confirmation_carries_out_a_mass_removal(server, vault, start):
+    server.generate("anna", 200)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    for uid, path in files(vault / "Mail" / "INBOX").items():
+        if uid > 10:
+            path.unlink()
+    with selected(server, "Sent") as imap:
+        imap.uid("STORE", "1:30", "+FLAGS", "(\\Deleted)")
+        imap.expunge()
     answer = child.sync()
-    assert not answer["ok"] and "moved" in answer["text"]
-    assert {4, 5} <= set(server_side(server, bodies=False))
-    (vault / "Mail" / "Sent" / "cur" / "77.copy.host:2,S").unlink()
-    assert not child.sync()["ok"]
-    assert 4 in server_side(server, bodies=False) and 5 not in server_side(server, bodies=False)
+    assert not answer["ok"] and "--confirm-deletions" in answer["text"]
+    assert child.events[-2]["asks"] == 2
+    assert len(server_side(server, bodies=False)) == 40 and len(files(vault / "Mail" / "Sent")) == 40
+    child.send(op="sync", id=77, confirm_deletions=True)
+    answer = child.wait(lambda e: e["event"] == "synced" and e["id"] == 77)
+    assert answer["ok"], answer
+    assert len(server_side(server, bodies=False)) == 10 and len(files(vault / "Mail" / "Sent")) == 10
+    assert_equal(server, vault, FOLDERS)
 
 
 def test_what_is_in_the_way_of_one_folder_stops_no_other(server, vault, start, tmp_path):

@@ -48,14 +48,15 @@ static void sets(void **state) {
 }
 
 static void quoting(void **state) {
+    struct imap_session plain = {0};
     (void)state;
     cleanup(buf) struct buf out = {0};
-    assert_int_equal(imap_quote("a\"b\\c", 5, &out), 0);
+    assert_int_equal(imap_quote(&plain, "a\"b\\c", 5, &out), 0);
     assert_string_equal(out.data, "\"a\\\"b\\\\c\"");
     static const char *const bad[] = {"a\rb", "a\nb", "a\x01", "caf\xc3\xa9", "\x7f"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(imap_quote(bad[i], strlen(bad[i]), &out), ERR_INVALID);
-    assert_int_equal(imap_quote("a\0b", 3, &out), ERR_INVALID);
+        assert_int_equal(imap_quote(&plain, bad[i], strlen(bad[i]), &out), ERR_INVALID);
+    assert_int_equal(imap_quote(&plain, "a\0b", 3, &out), ERR_INVALID);
 }
 
 static void flags(void **state) {

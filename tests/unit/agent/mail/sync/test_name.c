@@ -1,6 +1,7 @@
 #include "tests/unit/cm.h"
 
 #include "agent/mail/imap/session.h"
+#include "agent/mail/sync/flags.h"
 #include "agent/mail/sync/name.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
@@ -101,17 +102,60 @@ static void messages(void **state) {
 static void suffixes(void **state) {
     (void)state;
     char out[NAME_SUFFIX_MAX];
-    assert_int_equal(name_flags(":2,FS"), IMAP_FLAGGED | IMAP_SEEN);
-    assert_int_equal(name_flags(":2,SF"), IMAP_FLAGGED | IMAP_SEEN); /* out of order */
-    assert_int_equal(name_flags(":2,PabSSS"), IMAP_SEEN);
-    assert_int_equal(name_flags(""), 0);
-    assert_int_equal(name_flags(":1,S"), 0);
+    bool odd = true;
+    assert_int_equal(name_flags(":2,FS", &odd), IMAP_FLAGGED | IMAP_SEEN);
+    assert_false(odd);
+    assert_int_equal(name_flags(":2,SF", &odd), IMAP_FLAGGED | IMAP_SEEN); /* out of order */
+    assert_true(odd);
+    assert_int_equal(name_flags(":2,PabSSSX", &odd),
+                     IMAP_SEEN | FLAGS_FORWARDED | FLAGS_SLOT(0) | FLAGS_SLOT(1));
+    assert_true(odd);
+    assert_int_equal(name_flags("", &odd), 0);
+    assert_true(odd); /* in cur there is always a suffix */
+    assert_int_equal(name_flags(":1,S", NULL), 0);
     name_suffix("", 0, out);
     assert_string_equal(out, ":2,");
-    name_suffix("", IMAP_FLAGS_ALL, out);
-    assert_string_equal(out, ":2,DFRST");
-    name_suffix(":2,SPba", IMAP_FLAGGED, out);
-    assert_string_equal(out, ":2,FPab");
+    name_suffix("", UINT32_MAX, out);
+    assert_string_equal(out, ":2,DFPRSTabcdefghijklmnopqrstuvwxyz");
+    assert_int_equal(name_flags(out, &odd), UINT32_MAX);
+    assert_false(odd);
+    name_suffix(":2,SX7ba", IMAP_FLAGGED | FLAGS_SLOT(25), out);
+    assert_string_equal(out, ":2,7FXz");
+}
+
+static void mailboxes(void **state) {
+    (void)state;
+    static const struct {
+        const char *directory;
+        char delimiter;
+        const char *mailbox; /* NULL: there is none */
+    } cases[] = {
+        {"Sent", '/', "Sent"},
+        {"Projekte/\xc3\x9c"
+         "bersicht",
+         '/', "Projekte/&ANw-bersicht"},
+        {"a/b", '.', "a.b"},
+        {"%2Ehidden", '/', ".hidden"},
+        {"%63ur", '/', "cur"},
+        {"100%25", '/', "100%"},
+        {"R&D", '/', "R&-D"},
+        {"INBOX/x", '/', "INBOX/x"},
+        {"a.b", '.', NULL},
+        {"100%", '/', NULL},
+        {"%41", '/', NULL}, /* not how name_folder() writes it */
+        {"%zz", '/', NULL},
+        {"%2e", '/', NULL},
+        {"a/b", '\0', NULL},
+        {"\xff", '/', NULL},
+        {"", '/', NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cleanup(buf) struct buf out = {0};
+        int r = name_mailbox(cases[i].directory, cases[i].delimiter, &out);
+        assert_int_equal(r, cases[i].mailbox ? 0 : ERR_INVALID);
+        if (cases[i].mailbox)
+            assert_string_equal(out.data, cases[i].mailbox);
+    }
 }
 
 static void hashes(void **state) {
@@ -121,8 +165,8 @@ static void hashes(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folders), cmocka_unit_test(caps),
-                                       cmocka_unit_test(messages), cmocka_unit_test(suffixes),
-                                       cmocka_unit_test(hashes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folders),   cmocka_unit_test(caps),
+                                       cmocka_unit_test(messages),  cmocka_unit_test(suffixes),
+                                       cmocka_unit_test(mailboxes), cmocka_unit_test(hashes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,280 @@
+#include "agent/mail/sync/local.h"
+#include "platform/base/cleanup.h"
+#include "platform/base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SCAN_TRIES 20
+#define SCAN_PAUSE_MS 50
+
+void hints_finish(struct hints *h) {
+    free(h->items);
+    buf_finish(&h->gone);
+    *h = (struct hints){0};
+}
+
+void local_finish(struct local *l) {
+    maildir_list_finish(&l->list);
+    free(l->gone);
+    *l = (struct local){0};
+}
+
+bool local_touched(const struct sync_folder *f) {
+    return f->hints.scan || f->hints.n > 0 || f->hints.gone.len > 0;
+}
+
+/* -- events --------------------------------------------------------------------------------------------- */
+
+static void hint_here(struct hints *h, uint32_t uid, struct plan_local item) {
+    for (size_t i = h->n; i > 0; i--) { /* mostly the last one */
+        if (h->items[i - 1].uid != uid)
+            continue;
+        item.edited = item.edited || h->items[i - 1].edited;
+        h->items[i - 1] = item;
+        return;
+    }
+    if (h->n == h->allocated) {
+        size_t more = h->allocated ? h->allocated * 2 : 16;
+        struct plan_local *grown =
+            more > LOCAL_HINTS_MAX ? NULL : reallocarray(h->items, more, sizeof *grown);
+        if (!grown) {
+            h->scan = true;
+            return;
+        }
+        h->items = grown;
+        h->allocated = more;
+    }
+    h->items[h->n++] = item;
+}
+
+/* A file went. Only when it is the one that was there last, or none was. */
+static void hint_gone(struct hints *h, uint32_t uid, uint32_t flags, enum maildir_place place) {
+    for (size_t i = 0; i < h->n; i++) {
+        if (h->items[i].uid != uid)
+            continue;
+        if (h->items[i].flags != flags || h->items[i].place != place)
+            return; /* its old name; the new one came first */
+        h->items[i] = h->items[--h->n];
+        break;
+    }
+    if (h->gone.len >= LOCAL_HINTS_MAX * sizeof uid || buf_add(&h->gone, &uid, sizeof uid) < 0)
+        h->scan = true;
+}
+
+static int hint_foreign(struct sync_folder *f, enum maildir_place place, const char *name, bool there) {
+    if (!there || maildir_has_entry(&f->foreign, place, name))
+        return 0;
+    if (f->foreign.len > ((size_t)1 << 20)) { /* many: the directory tells as well */
+        f->hints.scan = true;
+        return 0;
+    }
+    return maildir_entry(&f->foreign, place, name);
+}
+
+int local_hint(struct sync_folder *f, const struct watch_event *event) {
+    enum maildir_place place = event->what == WATCH_NEW ? MAILDIR_NEW : MAILDIR_CUR;
+    struct name_message message;
+    const char *suffix = NULL;
+    bool odd = false;
+    if (event->lost || !*event->name) {
+        f->hints.scan = true;
+        return 0;
+    }
+    if (event->name[0] == '.' || strlen(event->name) >= MAILDIR_NAME_MAX - 1)
+        return 0;
+    if (!name_parse(event->name, &message, &suffix) || message.hash != f->row.hash ||
+        message.uidvalidity != f->row.uidvalidity)
+        return hint_foreign(f, place, event->name, event->there);
+    uint32_t flags = name_flags(suffix, &odd);
+    if (place == MAILDIR_NEW ? *suffix != '\0' : odd) {
+        f->hints.scan = true; /* a name that has to be kept as it is */
+        return 0;
+    }
+    if (!event->there)
+        hint_gone(&f->hints, message.uid, flags, place);
+    else
+        hint_here(&f->hints, message.uid,
+                  (struct plan_local){.uid = message.uid,
+                                      .flags = flags,
+                                      .seconds = (uint32_t)message.seconds,
+                                      .place = place,
+                                      .edited = event->written && !f->first});
+    return 0;
+}
+
+/* -- taking --------------------------------------------------------------------------------------------- */
+
+/* Whether a message of the copy has no file in the list. */
+static int local_lacks(struct sync *s, const struct sync_folder *f, const struct maildir_list *list,
+                       bool *ret) {
+    cleanup(free) struct plan_base *base = NULL;
+    size_t n = 0, l = 0;
+    int r = state_messages(s->state, f->row.id, &base, &n);
+    bool lacks = false;
+    for (size_t b = 0; r == 0 && b < n && !lacks; b++) {
+        while (l < list->n && list->items[l].uid < base[b].uid)
+            l++;
+        lacks = base[b].kind == PLAN_HAVE && (l == list->n || list->items[l].uid != base[b].uid);
+    }
+    if (r == 0)
+        *ret = lacks;
+    return r;
+}
+
+/* A file that a reader renames while the directory is read can be missed; so where messages seem to be gone,
+ * only a list that was made while nothing moved counts. */
+static int local_scan(struct sync *s, const struct sync_folder *f, const struct maildir *m,
+                      struct maildir_list *ret) {
+    for (int i = 0;; i++) {
+        cleanup(maildir_list) struct maildir_list list = {0};
+        bool lacks = false;
+        int r = maildir_scan(m, &list);
+        if (r == 0 && !list.steady)
+            r = local_lacks(s, f, &list, &lacks);
+        if (r < 0)
+            return r;
+        if (list.steady || (!lacks && list.extra.len == 0) || i == SCAN_TRIES) {
+            list.steady = list.steady || !lacks;
+            *ret = list;
+            list = (struct maildir_list){0};
+            return 0;
+        }
+        r = sync_pause(s, SCAN_PAUSE_MS);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* Second files of a message become a reader's own. */
+static int local_extras(struct sync_folder *f, const struct maildir *m, const struct maildir_list *list) {
+    int r = 0;
+    for (size_t at = 0; r >= 0 && list->steady && at < list->extra.len;
+         at += strlen(list->extra.data + at) + 1)
+        r = maildir_entry_detach(m, list->extra.data + at, &f->foreign);
+    return r < 0 ? r : 0;
+}
+
+/* Whether the text of a file with another time is another text; files without a row are not looked at. */
+static int local_check(struct sync *s, const struct sync_folder *f, const struct maildir *m,
+                       const struct buf *names, struct plan_local *item) {
+    struct state_message row = {0};
+    int r = state_message_get(s->state, f->row.id, item->uid, &row);
+    if (r < 0)
+        return r;
+    if (r > 0 || row.kind != PLAN_HAVE) {
+        item->edited = false;
+        return 0;
+    }
+    r = maildir_is_edited(m, names, item, row.size, row.crc, &item->edited);
+    if (r == MAILDIR_VANISHED)
+        item->edited = false;
+    return r < 0 ? r : 0;
+}
+
+static int local_check_all(struct sync *s, const struct sync_folder *f, const struct maildir *m,
+                           struct maildir_list *list) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < list->n; i++)
+        if (list->items[i].edited)
+            r = local_check(s, f, m, &list->names, &list->items[i]);
+    return r;
+}
+
+static int by_uid(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Sorts, drops what came back or never was in the copy or is still there under its name. */
+static int local_gone(struct sync *s, const struct sync_folder *f, const struct maildir *m, struct local *l) {
+    size_t kept = 0;
+    if (l->n_gone > 1)
+        qsort(l->gone, l->n_gone, sizeof *l->gone, by_uid);
+    for (size_t i = 0; i < l->n_gone; i++) {
+        uint32_t uid = l->gone[i];
+        struct state_message row = {0};
+        if ((kept && l->gone[kept - 1] == uid) ||
+            (l->list.n && bsearch(&uid, l->list.items, l->list.n, sizeof *l->list.items, by_uid)))
+            continue;
+        int r = state_message_get(s->state, f->row.id, uid, &row);
+        if (r == 0 && row.kind == PLAN_HAVE)
+            r = maildir_exists(m, NULL,
+                               &(struct plan_local){.uid = uid, .flags = row.local, .seconds = row.seconds});
+        if (r < 0)
+            return r;
+        if (r == MAILDIR_VANISHED && row.kind == PLAN_HAVE && row.uid == uid)
+            l->gone[kept++] = uid;
+    }
+    l->n_gone = kept;
+    return 0;
+}
+
+/* Items whose row says the same need no look. */
+static int local_news(struct sync *s, const struct sync_folder *f, struct maildir_list *list) {
+    size_t kept = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        struct state_message row = {0};
+        int r = state_message_get(s->state, f->row.id, list->items[i].uid, &row);
+        if (r < 0)
+            return r;
+        bool known = r == 0 && row.kind == PLAN_HAVE && row.local == list->items[i].flags;
+        if (!known || list->items[i].edited)
+            list->items[kept++] = list->items[i];
+    }
+    list->n = kept;
+    return 0;
+}
+
+static int local_from_hints(struct sync *s, struct sync_folder *f, const struct maildir *m, struct local *l) {
+    struct hints *h = &f->hints;
+    l->list.items = h->items;
+    l->list.n = h->n;
+    l->list.steady = true;
+    l->gone = (uint32_t *)(void *)h->gone.data;
+    l->n_gone = h->gone.len / sizeof *l->gone;
+    h->gone.data = NULL;
+    *h = (struct hints){0};
+    if (l->list.n > 1)
+        qsort(l->list.items, l->list.n, sizeof *l->list.items, by_uid);
+    int r = local_check_all(s, f, m, &l->list);
+    if (r == 0)
+        r = local_gone(s, f, m, l);
+    return r < 0 ? r : local_news(s, f, &l->list);
+}
+
+int local_foreign(struct sync *s, struct sync_folder *f) {
+    cleanup(maildir) struct maildir m = MAILDIR_INIT;
+    if (f->row.uidvalidity == 0 || (f->opened && !f->hints.scan))
+        return 0;
+    int r = sync_folder_open(s, f, &m);
+    if (r == 0)
+        r = maildir_foreign(&m, &f->foreign);
+    return r == ERR_INVALID || r > 0 ? 0 : r; /* its own pass says what is in the way */
+}
+
+int local_take(struct sync *s, struct sync_folder *f, const struct maildir *m, struct local *ret) {
+    cleanup(local) struct local l = {.whole = f->hints.scan || s->watch.blind};
+    int r;
+    if (l.whole) {
+        hints_finish(&f->hints);
+        r = local_scan(s, f, m, &l.list);
+        if (r == 0) {
+            buf_finish(&f->foreign);
+            f->foreign = l.list.foreign;
+            l.list.foreign = (struct buf){0};
+            r = local_extras(f, m, &l.list);
+        }
+        if (r == 0)
+            r = local_check_all(s, f, m, &l.list);
+    } else {
+        r = local_from_hints(s, f, m, &l);
+    }
+    if (r < 0) {
+        f->hints.scan = true;
+        return r;
+    }
+    *ret = l;
+    l = (struct local){0};
+    return 0;
+}
