@@ -5,12 +5,14 @@
 
 /* Appends a quoted string (RFC 3501 section 9, RFC 6855 section 3). */
 static int mailbox_quote(const char *text, size_t n, bool utf8, struct buf *ret) {
-    int r = buf_add(ret, "\"", 1);
-    for (size_t i = 0; i < n && r == 0; i++) {
+    for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c < ' ' || c == 0x7f || (c > 0x7f && !utf8))
             return err_set(ERR_INVALID, "a mailbox name with characters that IMAP does not allow");
-        if (c == '"' || c == '\\')
+    }
+    int r = buf_add(ret, "\"", 1);
+    for (size_t i = 0; i < n && r == 0; i++) {
+        if (text[i] == '"' || text[i] == '\\')
             r = buf_add(ret, "\\", 1);
         if (r == 0)
             r = buf_add(ret, &text[i], 1);

@@ -220,7 +220,7 @@ int imap_append_end(struct imap_session *s);
 int imap_idle(struct imap_session *s, int watch, int64_t deadline);
 
 /*
- * NOTIFY SET (RFC 5465) for all personal mailboxes and the selected one (selected-delayed). 0: from now on
+ * NOTIFY SET (RFC 5465) for all personal mailboxes, and for the selected one without delay. 0: from now on
  * on_mailbox tells what happens elsewhere. IMAP_NO, IMAP_BAD, or negative.
  */
 int imap_notify(struct imap_session *s);

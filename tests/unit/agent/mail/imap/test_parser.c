@@ -109,6 +109,59 @@ static void long_literal_is_streamed(void **state) {
     assert_true(p.text.cap < 4096);
 }
 
+/* The attribute names with brackets, as servers write them. */
+static void attributes_with_brackets(void **state) {
+    (void)state;
+    static const char text[] = "* 3 FETCH (BODY[] {3}\r\nabc BODY[]<0> \"de\" BODY[]<524288> {1}\r\nf "
+                               "BODY[HEADER.FIELDS (\"MESSAGE-ID\" X)]<7> NIL BINARY[1.2]<0> g UID 9)\r\n";
+    for (size_t step = 1; step < 60; step++) {
+        cleanup(parser) struct imap_parser p;
+        imap_parser_init(&p);
+        assert_int_equal(feed(&p, text, strlen(text), step), IMAP_EVENT_RESPONSE);
+        static const struct {
+            const char *key;
+            uint32_t len;
+        } expected[] = {
+            {"BODY[]", 3}, {"body[]<0>", 2}, {"BODY[]<524288>", 1}, {"BINARY[1.2]<0>", 1}, {"UID", 1}};
+        for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+            const struct imap_node *value = imap_attribute(&p, 2, expected[i].key);
+            assert_non_null(value);
+            assert_int_equal(value->len, expected[i].len);
+        }
+        assert_int_equal(imap_attribute(&p, 2, "BODY[HEADER.FIELDS (\"MESSAGE-ID\" X)]<7>")->type, IMAP_NIL);
+        assert_null(imap_attribute(&p, 2, "BODY[]<1>"));
+        assert_null(imap_attribute(&p, 2, "BODY"));
+    }
+}
+
+/* SEARCH of a large mailbox is one line; its memory does not stay. */
+static void long_lines(void **state) {
+    (void)state;
+    cleanup(parser) struct imap_parser p;
+    cleanup(buf) struct buf line = {0};
+    uint64_t number = 0;
+    imap_parser_init(&p);
+    assert_int_equal(buf_add_str(&line, "* SEARCH"), 0);
+    for (int i = 0; i < 500000; i++)
+        assert_int_equal(buf_printf(&line, " %d", 1000000 + i), 0);
+    assert_int_equal(buf_add_str(&line, "\r\n"), 0);
+    assert_int_equal(feed(&p, line.data, line.len, 65536), IMAP_EVENT_RESPONSE);
+    assert_int_equal(p.count, 500001);
+    assert_true(imap_node_number(&p, &p.nodes[500000], &number));
+    assert_int_equal(number, 1499999);
+    buf_clear(&line);
+    assert_int_equal(buf_add_str(&line, "* ESEARCH (TAG \"a1\") UID ALL 1"), 0);
+    for (int i = 1; i < 100000; i++)
+        assert_int_equal(buf_printf(&line, ",%d", 100000 + 2 * i), 0);
+    assert_int_equal(buf_add_str(&line, "\r\n"), 0);
+    assert_int_equal(feed(&p, line.data, line.len, 65536), IMAP_EVENT_RESPONSE);
+    assert_text(&p, 5, "ALL");
+    assert_int_equal(p.nodes[6].len, line.len - strlen("* ESEARCH (TAG \"a1\") UID ALL \r\n"));
+    assert_int_equal(feed(&p, "* 1 EXISTS\r\n", 12, 100), IMAP_EVENT_RESPONSE);
+    assert_true(p.allocated < 1000);
+    assert_true(p.text.cap < 65536);
+}
+
 static void rubbish_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -184,6 +237,8 @@ int main(void) {
         cmocka_unit_test(fetch_in_any_pieces),
         cmocka_unit_test(status_lines),
         cmocka_unit_test(long_literal_is_streamed),
+        cmocka_unit_test(attributes_with_brackets),
+        cmocka_unit_test(long_lines),
         cmocka_unit_test(rubbish_is_refused),
         cmocka_unit_test(caps_hold),
         cmocka_unit_test(numbers),
