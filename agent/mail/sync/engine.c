@@ -24,6 +24,7 @@
 #define BACKOFF_SERVER_MAX_MS 1800000
 #define AUTH_RETRY_MS 300000
 #define ORDERS_MAX 64
+#define LAPS_MAX 20
 #define REPEATS_MAX 3 /* passes over INBOX without an IDLE in between */
 
 struct engine {
@@ -51,6 +52,7 @@ struct engine {
     bool poll;        /* the server does not tell by itself */
     bool is_done;     /* nothing was done since the last time when nothing was left to do */
     size_t taken;     /* orders that the pass under way answers */
+    unsigned laps;    /* turns without a wait in between, because something was left */
     unsigned repeats; /* looks at INBOX without a wait in between */
     unsigned failures;
     int64_t server_backoff_ms; /* what the server asked for when the session ended */
@@ -328,7 +330,10 @@ static int engine_session(struct engine *e) {
             r = engine_full(e);
         } else if (work_is_left(&e->sync)) {
             r = engine_step(e);
+        } else if (work_is_due(&e->sync) && ++e->laps < LAPS_MAX) {
+            r = engine_news(e);
         } else {
+            e->laps = 0;
             engine_done(e);
             r = engine_idle(e);
             if (r == 0 && orders_waiting(e) == 0)

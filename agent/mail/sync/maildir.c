@@ -529,15 +529,19 @@ int maildir_entry_detach(const struct maildir *m, const char *entry, struct buf 
     return maildir_entry(foreign, MAILDIR_CUR, now);
 }
 
-int maildir_entry_adopt(const struct maildir *m, const char *entry, uint32_t uid, uint32_t seconds,
-                        uint32_t flags) {
+int maildir_entry_adopt(const struct maildir *m, const char *entry, const struct timespec *read, uint32_t uid,
+                        uint32_t seconds, uint32_t flags) {
     char now[MAILDIR_NAME_MAX];
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)seconds}};
     enum maildir_place from = maildir_entry_place(entry), to = place_of(flags, from);
+    struct stat st;
     file_name(m, uid, seconds, flags, to, now);
-    if (utimensat(dir_of(m, from), entry + 1, times, AT_SYMLINK_NOFOLLOW) != 0 ||
-        renameat(dir_of(m, from), entry + 1, dir_of(m, to), now) != 0)
+    if (renameat(dir_of(m, from), entry + 1, dir_of(m, to), now) != 0 ||
+        fstatat(dir_of(m, to), now, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? MAILDIR_VANISHED : err_errno("cannot rename a mail file");
+    bool same = st.st_mtim.tv_sec == read->tv_sec && st.st_mtim.tv_nsec == read->tv_nsec;
+    if (same && utimensat(dir_of(m, to), now, times, AT_SYMLINK_NOFOLLOW) != 0 && errno != ENOENT)
+        return err_errno("cannot set the time of a mail file");
     mail_hook_step();
     return 0;
 }

@@ -14,6 +14,8 @@
 #include "agent/mail/sync/name.h"
 #include "agent/mail/sync/plan.h"
 
+#include <time.h>
+
 struct maildir {
     int folder; /* the directory that holds the others */
     int cur;
@@ -83,12 +85,15 @@ int maildir_detach(const struct maildir *m, const struct buf *names, const struc
                    struct buf *foreign);
 
 /* A file of an entry: opens it for reading (a regular file, through no link; ERR_INVALID: it is none),
- * removes it, detaches it, or makes it the copy of a message: name, time and flags. */
+ * removes it, or detaches it. */
 int maildir_entry_open(const struct maildir *m, const char *entry, int *ret_fd);
 int maildir_entry_unlink(const struct maildir *m, const char *entry);
 int maildir_entry_detach(const struct maildir *m, const char *entry, struct buf *foreign);
-int maildir_entry_adopt(const struct maildir *m, const char *entry, uint32_t uid, uint32_t seconds,
-                        uint32_t flags);
+
+/* Makes it the copy of a message: name, time and flags. `read` is the time that it had when it was read:
+ * where it has another one by now, that stays, so that the edit shows. */
+int maildir_entry_adopt(const struct maildir *m, const char *entry, const struct timespec *read, uint32_t uid,
+                        uint32_t seconds, uint32_t flags);
 
 /* A message that comes down. */
 struct maildir_part {

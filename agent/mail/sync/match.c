@@ -145,7 +145,7 @@ static int match_entry(struct match *m, const char *entry) {
     struct plan_base *known = ours && name.uidvalidity == m->old && m->n_base
                                   ? bsearch(&name.uid, m->base, m->n_base, sizeof *m->base, by_uid)
                                   : NULL;
-    r = maildir_entry_adopt(m->maildir, entry, found->uid, found->seconds, local);
+    r = maildir_entry_adopt(m->maildir, entry, &st.st_mtim, found->uid, found->seconds, local);
     if (r != 0)
         return r < 0 ? r : 0;
     found->taken = true;

@@ -1,5 +1,6 @@
 #include "agent/mail/sync/tree.h"
 #include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/remote.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
@@ -245,15 +246,26 @@ static int tree_bring_back(struct sync *s, struct sync_folder *f) {
 }
 
 /* Whether the server holds nothing that was not in the copy. */
-static int is_known(struct sync *s, const struct sync_folder *f, bool *ret) {
+static int is_known(struct sync *s, struct sync_folder *f, bool *ret) {
+    cleanup(remote) struct remote there = {0};
     s->selected = NULL;
     int r = imap_select(s->imap, f->quoted);
+    if (r != IMAP_OK || s->imap->uidvalidity != f->row.uidvalidity)
+        return r < 0 ? r : 0;
+    r = remote_read_all(s, f, &there);
+    bool known = there.complete;
+    for (size_t i = 0; r == 0 && known && i < there.n; i++) {
+        struct state_message row = {0};
+        r = state_message_get(s->state, f->row.id, there.items[i].uid, &row);
+        known = r == 0 && (row.kind == PLAN_HAVE || row.kind == PLAN_GONE);
+        r = r > 0 ? 0 : r;
+    }
     if (r < 0)
         return r;
-    *ret = r == IMAP_OK && s->imap->uidvalidity == f->row.uidvalidity && s->imap->exists == f->row.messages &&
-           s->imap->uidnext == f->row.uidnext;
+    *ret = known;
     /* out of it again, or it cannot be deleted everywhere */
-    return r == IMAP_OK ? imap_select(s->imap, "INBOX") < 0 ? ERR_UNREACHABLE : 0 : 0;
+    r = imap_select(s->imap, "INBOX");
+    return r < 0 ? r : 0;
 }
 
 /* *ret_dropped: the folder is gone. */
@@ -273,8 +285,7 @@ static int tree_remove(struct sync *s, struct folder_list *l, struct sync_folder
             (long long)counts.have);
         return 0;
     }
-    if (counts.wanted == 0)
-        r = is_known(s, f, &known);
+    r = is_known(s, f, &known);
     if (r < 0)
         return r;
     r = known ? imap_command(s->imap, "DELETE %s", f->quoted) : IMAP_NO;

@@ -15,6 +15,7 @@
 
 #define BATCH 32
 #define BATCH_BYTES ((uint64_t)4 << 20)
+#define RENAMES_MAX 3 /* how often a file is looked for under another name */
 #define RETRY_MIN_MS 60000
 #define RETRY_MAX_MS 3600000
 #define VERIFY_MAX                                                                                           \
@@ -26,6 +27,7 @@ enum upload_way { UPLOAD_APPEND, UPLOAD_COPY, UPLOAD_MOVE };
 struct upload {
     char entry[MAILDIR_NAME_MAX + 1];
     struct content content;
+    struct timespec time; /* of the file when it was read */
     uint32_t seconds;
     uint32_t flags; /* in the folder's own keywords */
     enum upload_way way;
@@ -157,7 +159,7 @@ static int find_way(struct batch *b, struct upload *u) {
 static int batch_look(struct batch *b, const char *entry, bool *ret_take) {
     cleanup(fd) int fd = -1;
     struct upload *u = &b->items[b->n];
-    struct stat st;
+    struct stat st = {0};
     *u = (struct upload){.way = UPLOAD_APPEND};
     (void)snprintf(u->entry, sizeof u->entry, "%s", entry);
     int r = maildir_entry_open(&b->maildir, entry, &fd);
@@ -165,12 +167,15 @@ static int batch_look(struct batch *b, const char *entry, bool *ret_take) {
         return 0;
     if (r < 0)
         return r;
+    if (fstat(fd, &st) != 0)
+        return err_errno("cannot read a mail file");
     r = content_measure(fd, &u->content);
     if (r < 0)
         return r;
-    if (u->content.size == 0 || fstat(fd, &st) != 0) /* still to be written */
+    if (u->content.size == 0) /* still to be written */
         return 0;
     bool sane = st.st_mtim.tv_sec > 0 && st.st_mtim.tv_sec < UINT32_MAX;
+    u->time = st.st_mtim;
     u->seconds = (uint32_t)(sane ? st.st_mtim.tv_sec : clock_real_ms() / 1000);
     r = find_way(b, u);
     *ret_take = r == 0;
@@ -225,24 +230,58 @@ static int batch_intend(struct batch *b) {
     return r;
 }
 
-/* Makes the file the copy of the message, and its row. Within a transaction. */
+/* Whether an entry is the file of another, perhaps with other flags or in the other directory. */
+static bool is_file_of(const char *entry, const char *other) {
+    size_t n = strcspn(other + 1, ":");
+    return strncmp(entry + 1, other + 1, n) == 0 && (entry[1 + n] == '\0' || entry[1 + n] == ':');
+}
+
+static const char *find_entry(const struct buf *entries, const char *other) {
+    for (size_t at = 0; at < entries->len; at += strlen(entries->data + at) + 1)
+        if (is_file_of(entries->data + at, other))
+            return entries->data + at;
+    return NULL;
+}
+
+/* A reader was quick: the file has other flags by now. MAILDIR_VANISHED: it is not there any more. */
+static int adopt_renamed(struct batch *b, struct upload *u, uint32_t uid, uint32_t *ret_flags) {
+    cleanup(buf) struct buf files = {0};
+    int r = maildir_foreign(&b->maildir, &files);
+    const char *entry = r == 0 ? find_entry(&files, u->entry) : NULL;
+    if (!entry)
+        return r < 0 ? r : MAILDIR_VANISHED;
+    const char *colon = strrchr(entry, ':');
+    uint32_t flags = name_flags(colon ? colon : "", NULL);
+    r = maildir_entry_adopt(&b->maildir, entry, &u->time, uid, u->seconds, flags);
+    if (r == 0)
+        *ret_flags = flags;
+    return r;
+}
+
+/*
+ * Makes the file the copy of the message, and its row. Within a transaction. A file that is not there any
+ * more was removed, or moved on: the row says that it was here, and the next pass does with the message what
+ * it does with every one whose file is gone.
+ */
 static int adopt(struct batch *b, struct upload *u, uint32_t uid) {
     struct sync_folder *f = b->folder;
-    int r = maildir_entry_adopt(&b->maildir, u->entry, uid, u->seconds, u->flags);
+    uint32_t sent = u->flags, local = u->flags;
+    int r = maildir_entry_adopt(&b->maildir, u->entry, &u->time, uid, u->seconds, u->flags);
+    for (int i = 0; r == MAILDIR_VANISHED && i < RENAMES_MAX; i++)
+        r = adopt_renamed(b, u, uid, &local);
     if (r < 0)
         return r;
-    if (r == MAILDIR_VANISHED) /* a reader was quick; the message is looked at as what it is on the server */
-        f->hints.scan = true;
+    f->hints.scan = f->hints.scan || r == MAILDIR_VANISHED;
     struct state_message row = {.uid = uid,
-                                .kind = r == 0 ? PLAN_HAVE : PLAN_WANTED,
-                                .flags = u->way == UPLOAD_APPEND ? u->flags & keyword_known(&f->keywords)
+                                .kind = PLAN_HAVE,
+                                .flags = u->way == UPLOAD_APPEND ? sent & keyword_known(&f->keywords)
                                                                  : u->source_flags,
-                                .local = u->flags,
+                                .local = local,
                                 .seconds = u->seconds,
                                 .size = u->content.size,
                                 .crc = u->content.crc,
                                 .part = -1};
-    f->all = f->all || u->way != UPLOAD_APPEND; /* a flag may have been changed with the move */
+    f->all = true; /* flags may have changed on the way */
     r = state_message_put(b->sync->state, f->row.id, &row);
     if (r == 0 && u->way == UPLOAD_MOVE)
         r = state_message_remove(b->sync->state, u->source->row.id, u->source_uid);
@@ -555,6 +594,8 @@ int upload_run(struct sync *s, struct sync_folder *f) {
         return err_set(ERR_SYSTEM, "out of memory");
     *b = (struct batch){.sync = s, .folder = f, .maildir = MAILDIR_INIT};
     int r = sync_folder_open(s, f, &b->maildir);
+    if (r > 0) /* the folder is gone, and what waited in it */
+        buf_clear(&f->foreign);
     if (r != 0)
         return r == ERR_INVALID || r > 0 ? 0 : r;
     if (clock_boot_ms() >= f->upload_at)
@@ -571,19 +612,6 @@ int upload_run(struct sync *s, struct sync_folder *f) {
 }
 
 /* -- recovery ------------------------------------------------------------------------------------------- */
-
-/* Whether an entry is the file of an intent, perhaps with other flags or in the other directory. */
-static bool is_file_of(const char *entry, const char *intent) {
-    size_t n = strcspn(intent + 1, ":");
-    return strncmp(entry + 1, intent + 1, n) == 0 && (entry[1 + n] == '\0' || entry[1 + n] == ':');
-}
-
-static const char *find_entry(const struct buf *entries, const char *intent) {
-    for (size_t at = 0; at < entries->len; at += strlen(entries->data + at) + 1)
-        if (is_file_of(entries->data + at, intent))
-            return entries->data + at;
-    return NULL;
-}
 
 /* The message of an intent is on the server: its file, under its old name or, where the crash came late,
  * already under the new one, gets its row. Where a reader removed the file, the message comes down as any
@@ -603,7 +631,7 @@ static int recover_row(struct batch *b, const struct maildir_list *list, const s
     if (take) {
         u->way = UPLOAD_APPEND; /* flags: the server's are what was agreed on */
         u->seconds = found->seconds ? found->seconds : u->seconds;
-        int r = maildir_entry_adopt(&b->maildir, u->entry, found->uid, u->seconds, u->flags);
+        int r = maildir_entry_adopt(&b->maildir, u->entry, &u->time, found->uid, u->seconds, u->flags);
         if (r != 0)
             return r < 0 ? r : 0;
         return state_message_put(b->sync->state, b->folder->row.id,

@@ -75,6 +75,15 @@ bool work_hints(struct sync *s) {
     return any;
 }
 
+bool work_is_due(struct sync *s) {
+    bool due = drain(s) || s->tree;
+    for (size_t i = 0; !due && i < s->folders->n; i++) {
+        const struct sync_folder *f = s->folders->items[i];
+        due = f->listed && !f->asks && (f->again || upload_due(f) || (local_touched(f) && !*f->problem));
+    }
+    return due;
+}
+
 /* -- rounds --------------------------------------------------------------------------------------------- */
 
 static int uploads(struct sync *s, bool *any) {

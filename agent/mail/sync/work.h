@@ -21,6 +21,9 @@ int work_news(struct sync *s);
 /* Whether NOTIFY, or a look in between, told of something. */
 bool work_is_told(const struct sync *s);
 
+/* Whether what was done, or what readers did meanwhile, left something that can be done at once. */
+bool work_is_due(struct sync *s);
+
 /* Turns the watch's events into hints. false: nothing happened. */
 bool work_hints(struct sync *s);
 

@@ -125,7 +125,8 @@ static void an_edit_shows(void **state) {
     assert_int_equal(maildir_detach(&m, NULL, &four, &foreign), 0);
     assert_int_equal(maildir_exists(&m, NULL, &four), MAILDIR_VANISHED);
     assert_true(foreign.len > 10 && is_there(m.cur, foreign.data + 1));
-    assert_int_equal(maildir_entry_adopt(&m, foreign.data, 11, 5000, 8), 0);
+    assert_int_equal(fstatat(m.cur, foreign.data + 1, &st, 0), 0);
+    assert_int_equal(maildir_entry_adopt(&m, foreign.data, &st.st_mtim, 11, 5000, 8), 0);
     assert_true(is_there(m.cur, "5000.1234abcd_9_11.satchel,U=11:2,S"));
     assert_int_equal(maildir_unlink(&m, NULL, &(struct plan_local){.uid = 11, .seconds = 5000, .flags = 8}),
                      0);
