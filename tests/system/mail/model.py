@@ -282,7 +282,7 @@ class Model:
             else:
                 open_ones.append(m)
         for strict in (True, False):
-            for m in sorted(open_ones, key=lambda m: m.maybe):
+            for m in sorted(open_ones, key=lambda m: (m.maybe, m.date is None)):
                 uid = next((u for u, seen in sorted(found.items()) if matches(m, seen, m.loose and not strict)), None)
                 if uid is not None:
                     m.uid, m.flags, m.date = uid, set(found[uid].flags), found[uid].date

@@ -346,6 +346,9 @@ class ReaderHand:
         for m in self.model.inside(name):
             if m.changer != SERVER:
                 m.maybe = m.loose = True
+        for m in self.model.gone:
+            if m.folder == name and m not in self.model.removed:  # by a reader, which is forgotten then
+                self.model.leave_open(m)
         self.model.folders[name].owner = self.model.names[name] = "nobody"
         self.model.note(READER, "remove folder with news", name)
         return True
