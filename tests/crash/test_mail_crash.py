@@ -19,7 +19,7 @@ sys.path[:0] = [str(SYSTEM / "mail"), str(SYSTEM)]
 
 import mailchild  # noqa: E402
 from dovecot import Dovecot  # noqa: E402
-from model import Model, see_maildir, see_server  # noqa: E402
+from model import Model, see_server  # noqa: E402
 from world import World  # noqa: E402
 
 mailchild.program = lambda: os.environ["SATCHEL_TEST_MAIL_CHILD"]
@@ -248,4 +248,4 @@ def test_state_torn_in_the_first_sync(make_world):
         if (world.vault / "mail-state" / "sync.db").exists():
             tear(world, how)
         world.settle()
-        assert len(see_maildir(world.vault / "Mail")) == len(world.model.folders)
+        assert len(world.here_now()) == len(world.model.folders)

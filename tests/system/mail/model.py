@@ -393,27 +393,32 @@ def letters_of(name):
 
 
 def see_maildir(mail):
-    """{folder: {UID: (path, Seen)}}; every file must be one of ours, there once, and dated as its name says."""
-    seen = {}
+    """{folder: {UID: (path, Seen)}}, and what is wrong with names: every file must be one of ours, there once, and dated as
+    its name says."""
+    seen, faults = {}, []
     for top, directories, _ in os.walk(mail):
         if not {"cur", "new"} <= set(directories):
             continue
         directories[:] = [d for d in directories if d not in ("cur", "new", "tmp")]
         folder = mail / top
         name = os.path.relpath(top, mail).replace("%25", "%")
-        seen[name] = see_directory(folder, keyword_table(folder))
-    return seen
+        seen[name] = see_directory(folder, keyword_table(folder), faults)
+    return seen, faults
 
 
-def see_directory(folder, table):
+def see_directory(folder, table, faults):
     found = {}
     for path in [*(folder / "cur").iterdir(), *(folder / "new").iterdir()]:
         ours = OUR_NAME.fullmatch(path.name)
-        assert ours, "%s is no name of ours" % path
-        seconds, _, uid, again, letters = ours.groups()
-        assert uid == again and int(uid) not in found, "%s: UID there twice" % path
+        content, date = path.read_bytes(), int(path.stat().st_mtime)
+        if not ours:
+            faults.append("no name of ours: %s, %s" % (path, describe(Seen((), content, date))))
+            continue
+        seconds, _, uid, _, letters = ours.groups()
+        if int(uid) in found:
+            faults.append("UID there twice: %s, %s" % (path, describe(Seen((), content, date))))
+        if date != int(seconds):
+            faults.append("not dated as its name says: %s, %d" % (path, date))
         flags = frozenset(LETTER_FLAGS.get(c) or table.get(c, "letter " + c) for c in letters or "")
-        date = int(path.stat().st_mtime)
-        assert date == int(seconds), "%s is dated %d" % (path, date)
-        found[int(uid)] = (path, Seen(flags, path.read_bytes(), date))
+        found[int(uid)] = (path, Seen(flags, content, date))
     return found

@@ -8,7 +8,7 @@ import pytest
 from cyrus import Cyrus
 from dovecot import FOLDERS
 from mailchild import until
-from model import READER, SERVER, Model, see_maildir, see_server
+from model import READER, SERVER, Model, see_server
 from world import World
 
 
@@ -35,7 +35,7 @@ def inside(world, folder="INBOX"):
 
 
 def letters(world, folder, uid):
-    return see_maildir(world.vault / "Mail")[folder][uid][1].flags
+    return world.here_now()[folder][uid][1].flags
 
 
 def test_first_sync(world):
@@ -67,7 +67,7 @@ def test_pushed_down_and_up(world):
     world.there.store(m, "\\Answered", on)
     until(lambda: ("\\Answered" in letters(world, "INBOX", m.uid)) == on, 5, "the flag in the Maildir")
     world.there.append("INBOX", flags=[], copies=1)
-    until(lambda: len(see_maildir(world.vault / "Mail")["INBOX"]) == len(world.model.inside("INBOX")), 5, "the mail in the Maildir")
+    until(lambda: len(world.here_now()["INBOX"]) == len(world.model.inside("INBOX")), 5, "the mail in the Maildir")
     world.here.set_flag(other, "\\Draft", "D", "\\Draft" not in other.flags)
     until(lambda: see_server(world.there.imap)["INBOX"][other.uid].flags == other.flags, 5, "the flag on the server")
     world.settle()

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from cyrus import Cyrus
-from model import FOLDER_NAMES, READER, SERVER, Model, see_maildir, see_server
+from model import FOLDER_NAMES, READER, SERVER, Model, see_server
 from world import World
 
 OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "320"))
@@ -116,7 +116,7 @@ def test_many_files_removed(large, restart):
         there = see_server(large.there.imap)
         assert len(there["Sent"]) == 31, "removed without being asked"
         assert there["Sent"][flagged.uid].flags == set(), "a folder that waits stands still"
-        assert len(see_maildir(large.vault / "Mail")["Sent"]) == 14
+        assert len(large.here_now()["Sent"]) == 14
         assert sum("\\Flagged" in seen.flags for seen in there["Work"].values()) == 1, "the others go on"
         if restart:
             large.kill()
@@ -133,7 +133,7 @@ def test_many_removed_on_the_server(large):
     large.there.ok(large.there.imap.uid("EXPUNGE", uids))
     for _ in range(2):
         held_back(large)
-        assert len(see_maildir(large.vault / "Mail")["Sent"]) == 30
+        assert len(large.here_now()["Sent"]) == 30
         large.kill()
     for m in victims:
         large.model.remove(m, SERVER)
@@ -152,7 +152,7 @@ def test_large_folder_removed(large, side):
     for _ in range(2):
         held_back(large)
         if side == SERVER:
-            assert len(see_maildir(large.vault / "Mail")["Sent"]) == 30
+            assert len(large.here_now()["Sent"]) == 30
         else:
             assert len(see_server(large.there.imap)["Sent"]) == 30
     large.model.remove_folder("Sent", side)

@@ -54,12 +54,16 @@ class World:
             mended = mended or ("by a new start" if not self.look(timeout) else "not at all")
             raise AssertionError(report.replace("\n", ", mended %s\n" % mended, 1))
 
+    def here_now(self):
+        return see_maildir(self.vault / "Mail")[0]
+
     def look(self, timeout):
         """A pass, and what is wrong after it."""
         self.start()
         answer = self.child.sync(timeout)
         faults = [] if answer["ok"] else ["synced: " + answer["text"]]
-        return faults + self.model.compare(see_server(self.there.imap), see_maildir(self.vault / "Mail"))
+        here, odd = see_maildir(self.vault / "Mail")
+        return faults + odd + self.model.compare(see_server(self.there.imap), here)
 
     def report(self, faults):
         return "seed %d\n%s\n-- operations since the last comparison\n%s\n-- the child\n%s" % (
