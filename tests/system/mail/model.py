@@ -25,6 +25,7 @@ LETTER_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\See
 FLAG_LETTERS = {flag: letter for letter, flag in LETTER_FLAGS.items()}
 KEYWORDS = ("$Label1", "$Label2", "NonJunk", "todo", "a.very-long_keyword")
 FOLDER_NAMES = ("Work", "Work/Sub", "Werk", "Über uns", "a&b", "100%", "Archiv/2024", "x y", "Werk/Sub")
+FLAT_NAMES = ("Work", "Werk", "Über uns", "a&b", "x y")  # for Cyrus: it has no %, and makes the folders above one by itself
 REMOVALS = 9  # of a folder, by one side: the mass-deletion guard asks about 11 of 20 at the earliest
 WINDOW = 12   # seconds in which what readers remove counts as at once, and a little more
 GUARD = 20

@@ -8,7 +8,7 @@ import pytest
 from cyrus import Cyrus
 from dovecot import FOLDERS
 from mailchild import until
-from model import READER, SERVER, Model, see_server
+from model import FLAT_NAMES, READER, SERVER, Model, see_server
 from world import World
 
 
@@ -23,7 +23,7 @@ def world(cyrus, vault, start, request):
     """An account of its own on the module's server, with a few messages in every folder."""
     login = "user%d" % len(cyrus.users)
     cyrus.add_user(login)
-    world = World(Model(intermediates=True), cyrus, vault, lambda: start(cyrus, login=login), seed=1, login=login)
+    world = World(Model(intermediates=True, folder_names=FLAT_NAMES), cyrus, vault, lambda: start(cyrus, login=login), seed=1, login=login)
     world.fill(FOLDERS, 40)
     yield world
     world.kill()
@@ -49,14 +49,14 @@ def test_first_sync(world):
 @pytest.mark.parametrize("flag", ["\\Flagged", "\\Seen", "$Forwarded", "todo"])
 def test_flags_and_keywords(world, flag):
     world.settle()
-    for folder in FOLDERS:
-        first, second = world.model.inside(folder)[:2]
-        for on in (True, False):
-            world.there.store(first, flag, on)
-            world.settle()
+    for on in (True, False):
+        for folder in FOLDERS:
+            world.there.store(world.model.inside(folder)[0], flag, on)
+        world.settle()
+        for folder in FOLDERS:
             letter = world.here.letters(folder, [flag], offline=False)
-            assert letter and world.here.set_flag(second, flag, letter, on)
-            world.settle()
+            assert letter and world.here.set_flag(world.model.inside(folder)[1], flag, letter, on)
+        world.settle()
 
 
 def test_pushed_down_and_up(world):
@@ -118,6 +118,7 @@ def test_nothing_changed(world):
 
 
 def test_killed_and_started_again(world):
+    world.settle()
     for step in range(8):
         world.start()
         world.operate(5, offline=False)

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from cyrus import Cyrus
-from model import FOLDER_NAMES, READER, SERVER, Model, see_server
+from model import FLAT_NAMES, READER, SERVER, Model, see_server
 from world import World
 
 OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "320"))
@@ -34,8 +34,7 @@ def make_world(make_server, authority, pair, vault, start):
             server = Cyrus(cert=pair[0], key=pair[1], ca=authority.cert)
             servers.append(server)
             server.add_user("anna")
-            # It has no % in names, and makes the folders above one, in whose place nothing can be moved then.
-            model = Model(intermediates=True, folder_names=[n for n in FOLDER_NAMES if not set("%/") & set(n)])
+            model = Model(intermediates=True, folder_names=FLAT_NAMES)
         else:
             server = make_server(capability=SERVERS[kind])
             model = Model(uidplus=kind != "no-uidplus")
@@ -75,6 +74,7 @@ def large(make_world):
 
 
 def confirm(world):
+    world.start()
     world.child.send(op="sync", id=77, confirm_deletions=True)
     return world.child.wait(lambda e: e["event"] == "synced" and e["id"] == 77)
 
