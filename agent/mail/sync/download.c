@@ -6,6 +6,7 @@
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,11 @@ struct download {
     enum maildir_place unread; /* where a message without flags goes */
     struct state_message batch[BATCH];
     size_t n;
+    struct state_message syncing[BATCH]; /* an earlier batch, which a thread makes durable meanwhile */
+    size_t n_syncing;
+    pthread_t thread;
+    int synced; /* what came of it */
+    char trouble[160];
     uint64_t bytes;
     int64_t since; /* clock_boot_ms() of the first file in the batch */
     struct maildir_part part;
@@ -46,6 +52,8 @@ struct download {
 static void download_cleanup(struct download **d) {
     if (!*d)
         return;
+    if ((*d)->n_syncing) /* after an error: what it made durable comes again */
+        (void)pthread_join((*d)->thread, NULL);
     maildir_part_close(&(*d)->part);
     maildir_close(&(*d)->maildir);
     free(*d);
@@ -67,39 +75,70 @@ static int batch_durable(struct download *d) {
     return maildir_sync_dirs(&d->maildir);
 }
 
-static int batch_record(struct download *d) {
-    struct state *state = d->sync->state;
+/* Their rows, which makes them count. */
+static int batch_record(struct download *d, const struct state_message *rows, size_t n) {
+    struct sync *s = d->sync;
     struct keywords *keywords = &d->folder->keywords;
-    int r = state_begin(state);
-    for (size_t i = 0; r == 0 && i < d->n; i++)
-        r = state_message_put(state, d->folder->row.id, &d->batch[i]);
+    int r = state_begin(s->state);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = state_message_put(s->state, d->folder->row.id, &rows[i]);
     if (r == 0 && keywords->changed)
-        r = state_keywords_put(state, d->folder->row.id, keywords);
+        r = state_keywords_put(s->state, d->folder->row.id, keywords);
     if (r == 0)
-        r = state_commit(state);
-    if (r < 0)
-        state_rollback(state);
-    return r;
+        r = state_commit(s->state);
+    if (r < 0) {
+        state_rollback(s->state);
+        return r;
+    }
+    mail_hook_step();
+    s->counts.have += (int64_t)n;
+    s->counts.wanted -= (int64_t)n;
+    s->fetched += (int64_t)n;
+    s->report->messages = s->counts.have;
+    report_status(s->report);
+    return 0;
+}
+
+static void *sync_main(void *ctx) {
+    struct download *d = ctx;
+    d->synced = store_sync(&d->sync->store);
+    if (d->synced < 0)
+        (void)snprintf(d->trouble, sizeof d->trouble, "%s", err_text());
+    return NULL;
+}
+
+/* Waits for the batch that is being made durable, and commits it. */
+static int batch_settle(struct download *d) {
+    size_t n = d->n_syncing;
+    if (n == 0)
+        return 0;
+    (void)pthread_join(d->thread, NULL);
+    d->n_syncing = 0;
+    return d->synced < 0 ? err_set(d->synced, "%s", d->trouble) : batch_record(d, d->syncing, n);
 }
 
 /* Makes the files durable, and only then commits them. */
 static int batch_commit(struct download *d) {
-    struct sync *s = d->sync;
-    if (d->n == 0)
-        return 0;
-    int r = batch_durable(d);
+    int r = batch_settle(d);
+    if (r == 0 && d->n > 0)
+        r = batch_durable(d);
+    if (r == 0 && d->n > 0)
+        r = batch_record(d, d->batch, d->n);
     if (r == 0)
-        r = batch_record(d);
+        d->n = d->bytes = 0;
+    return r;
+}
+
+/* The same for a full batch, while the next one already comes in. */
+static int batch_hand_over(struct download *d) {
+    int r = batch_settle(d);
     if (r < 0)
         return r;
-    mail_hook_step();
-    s->counts.have += (int64_t)d->n;
-    s->counts.wanted -= (int64_t)d->n;
-    s->fetched += (int64_t)d->n;
-    s->report->messages = s->counts.have;
-    d->n = 0;
-    d->bytes = 0;
-    report_status(s->report);
+    memcpy(d->syncing, d->batch, d->n * sizeof *d->batch);
+    if (pthread_create(&d->thread, NULL, sync_main, d) != 0)
+        return batch_commit(d);
+    d->n_syncing = d->n;
+    d->n = d->bytes = 0;
     return 0;
 }
 
@@ -108,12 +147,12 @@ static int batch_add(struct download *d, const struct state_message *row) {
     if (d->n == 0)
         d->since = clock_boot_ms();
     d->batch[d->n++] = *row;
-    int64_t done = s->counts.have + (int64_t)d->n, fetched = s->fetched + (int64_t)d->n;
-    int64_t left = s->counts.wanted - (int64_t)d->n;
+    int64_t fresh = (int64_t)(d->n + d->n_syncing);
+    int64_t done = s->counts.have + fresh, fetched = s->fetched + fresh, left = s->counts.wanted - fresh;
     report_progress(s->report, d->folder->directory, done, done + (left > 0 ? left : 0), s->bytes,
                     fetched > 0 && left > 0 ? s->bytes + s->bytes / fetched * left : s->bytes);
     if (d->n == BATCH || d->bytes >= BATCH_BYTES || clock_boot_ms() - d->since > BATCH_MS)
-        return batch_commit(d);
+        return batch_hand_over(d);
     return 0;
 }
 

@@ -30,9 +30,9 @@ struct pass {
     struct remote remote;
     struct plan_base *base; /* owned */
     size_t n_base;
-    struct plan_local *files; /* owned, when the list in `local` is not whole */
+    struct plan_local *files; /* owned */
     size_t n_files;
-    struct plan_remote *there; /* owned, likewise */
+    struct plan_remote *there; /* owned, when the list in `remote` is not whole */
     size_t n_there;
     struct plan plan;
     bool complete; /* nothing is left to do */
@@ -198,8 +198,6 @@ static bool is_among(const uint32_t *uids, size_t n, uint32_t uid) {
 /* The files: what is known of them, and over it what changed. */
 static int gather_files(struct pass *p) {
     const struct maildir_list *list = &p->local.list;
-    if (p->local.whole)
-        return 0;
     p->files = calloc(p->n_base + list->n + 1, sizeof *p->files);
     if (!p->files)
         return err_set(ERR_SYSTEM, "out of memory");
@@ -220,7 +218,7 @@ static int gather_files(struct pass *p) {
     return 0;
 }
 
-/* The same of the server's side. */
+/* The server's side, likewise. */
 static int gather_there(struct pass *p) {
     if (p->remote.whole)
         return 0;
@@ -244,12 +242,8 @@ static int gather_there(struct pass *p) {
     return 0;
 }
 
-static const struct plan_local *pass_files_list(const struct pass *p) {
-    return p->local.whole ? p->local.list.items : p->files;
-}
-
 static int pass_gather(struct pass *p) {
-    bool all = p->local.whole || p->remote.whole || p->folder->all;
+    bool all = p->remote.whole || p->folder->all;
     int r = all ? state_messages(p->sync->state, p->folder->row.id, &p->base, &p->n_base) : gather_rows(p);
     if (r == 0)
         r = gather_files(p);
@@ -281,12 +275,12 @@ static int pass_plan(struct pass *p) {
     const struct imap_session *imap = p->sync->imap;
     struct plan_input in = {.base = p->base,
                             .n_base = p->n_base,
-                            .local = pass_files_list(p),
-                            .n_local = p->local.whole ? p->local.list.n : p->n_files,
+                            .local = p->files,
+                            .n_local = p->n_files,
                             .remote = p->remote.whole ? p->remote.items : p->there,
                             .n_remote = p->remote.whole ? p->remote.n : p->n_there,
                             .remote_complete = !p->remote.whole || p->remote.complete,
-                            .local_complete = !p->local.whole || p->local.list.steady,
+                            .local_complete = p->local.complete,
                             .read_only = imap->read_only,
                             .permanent = keyword_mask(&p->folder->keywords, imap),
                             .keep_since = sync_keep_since(p->sync)};
@@ -378,7 +372,7 @@ static int pass_files(struct pass *p) {
         struct plan_action *a = &p->plan.actions[i];
         if (a->local == UINT32_MAX)
             continue;
-        int r = file_action(p, a, &pass_files_list(p)[a->local], &renamed);
+        int r = file_action(p, a, &p->files[a->local], &renamed);
         if (r < 0)
             return r;
         if (r == MAILDIR_VANISHED) {
@@ -690,7 +684,8 @@ int sync_folder_run(struct sync *s, struct sync_folder *f) {
     state_rollback(s->state); /* what was not committed */
     if (r != 0 || f->asks) {
         f->dirty = true;
-        f->hints.scan = f->hints.scan || p.local.whole || p.local.list.n || p.local.n_gone;
+        f->hints.scan =
+            f->hints.scan || p.local.list.n || p.local.n_gone || p.local.list.stale.len || !p.local.complete;
     }
     return r < 0 ? r : 0;
 }
@@ -698,25 +693,13 @@ int sync_folder_run(struct sync *s, struct sync_folder *f) {
 int sync_folder_look(struct sync *s, struct sync_folder *f) {
     cleanup(maildir) struct maildir m = MAILDIR_INIT;
     cleanup(local) struct local local = {0};
-    cleanup(free) struct plan_base *base = NULL;
-    size_t n = 0, l = 0;
-    int64_t pending = 0;
     f->hints.scan = true;
     int r = sync_folder_open(s, f, &m);
     if (r == 0)
         r = local_take(s, f, &m, &local);
-    if (r == 0)
-        r = state_messages(s->state, f->row.id, &base, &n);
-    for (size_t b = 0; r == 0 && b < n; b++) {
-        while (l < local.list.n && local.list.items[l].uid < base[b].uid)
-            l++;
-        bool there = l < local.list.n && local.list.items[l].uid == base[b].uid;
-        pending += base[b].kind == PLAN_HAVE &&
-                   (!there || local.list.items[l].flags != base[b].local || local.list.items[l].edited);
-    }
     f->dirty = f->hints.scan = true;
     if (r == 0)
-        f->pending = pending;
+        f->pending = (int64_t)(local.list.n + local.n_gone);
     return r == ERR_INVALID || r > 0 ? 0 : r; /* the next pass says what is in the way */
 }
 
@@ -756,7 +739,7 @@ int sync_folder_age(struct sync *s, struct sync_folder *f) {
     size_t n = 0, marked = 1, total = 0;
     uint32_t since = sync_keep_since(s);
     int r = state_want(s->state, f->row.id, since, false);
-    if (r < 0 || !since || f->row.uidvalidity == 0)
+    if (r < 0 || !since || f->row.uidvalidity == 0) /* the caller counts */
         return r;
     r = sync_folder_open(s, f, &m);
     while (r == 0 && marked > 0) {

@@ -301,7 +301,7 @@ static int status_read(struct sync *s, struct folder_list *l) {
     int r = 0;
     for (size_t i = 0; r >= 0 && i < l->n; i++) {
         struct sync_folder *f = l->items[i];
-        if (f->told || !f->listed || f == s->selected)
+        if (f->told || !f->listed)
             continue;
         while (r >= 0 && imap_open_commands(s->imap) >= 16)
             r = imap_next(s->imap, -1);

@@ -105,20 +105,57 @@ int local_hint(struct sync_folder *f, const struct watch_event *event) {
 
 /* -- taking --------------------------------------------------------------------------------------------- */
 
-/* Whether a message of the copy has no file in the list. */
-static int local_lacks(struct sync *s, const struct sync_folder *f, const struct maildir_list *list,
-                       bool *ret) {
-    cleanup(free) struct plan_base *base = NULL;
-    size_t n = 0, l = 0;
-    int r = state_messages(s->state, f->row.id, &base, &n);
-    bool lacks = false;
-    for (size_t b = 0; r == 0 && b < n && !lacks; b++) {
-        while (l < list->n && list->items[l].uid < base[b].uid)
-            l++;
-        lacks = base[b].kind == PLAN_HAVE && (l == list->n || list->items[l].uid != base[b].uid);
+/* A list of files beside the rows. */
+struct compared {
+    struct local *local;
+    size_t at, kept;
+    bool lacks; /* a message of the copy has no file in the list */
+};
+
+static int compare_lacks(void *ctx, const struct plan_base *row) {
+    struct compared *c = ctx;
+    const struct maildir_list *list = &c->local->list;
+    while (c->at < list->n && list->items[c->at].uid < row->uid)
+        c->at++;
+    c->lacks =
+        c->lacks || (row->kind == PLAN_HAVE && (c->at == list->n || list->items[c->at].uid != row->uid));
+    return 0;
+}
+
+static int add_gone(struct local *l, uint32_t uid) {
+    if (l->n_gone == l->allocated) {
+        size_t more = l->allocated ? l->allocated * 2 : 64;
+        uint32_t *grown = reallocarray(l->gone, more, sizeof *grown);
+        if (!grown)
+            return err_set(ERR_SYSTEM, "out of memory");
+        l->gone = grown;
+        l->allocated = more;
     }
-    if (r == 0)
-        *ret = lacks;
+    l->gone[l->n_gone++] = uid;
+    return 0;
+}
+
+/* Keeps of the list what its row does not say, and collects the rows whose files went. */
+static int compare_row(void *ctx, const struct plan_base *row) {
+    struct compared *c = ctx;
+    struct maildir_list *list = &c->local->list;
+    while (c->at < list->n && list->items[c->at].uid < row->uid)
+        list->items[c->kept++] = list->items[c->at++];
+    if (c->at == list->n || list->items[c->at].uid != row->uid)
+        return row->kind == PLAN_HAVE && list->steady ? add_gone(c->local, row->uid) : 0;
+    const struct plan_local *item = &list->items[c->at++];
+    if (row->kind != PLAN_HAVE || item->flags != row->local || item->edited)
+        list->items[c->kept++] = *item;
+    return 0;
+}
+
+static int local_compare(struct sync *s, const struct sync_folder *f, struct local *l) {
+    struct compared c = {.local = l};
+    int r = state_each(s->state, f->row.id, compare_row, &c);
+    while (c.at < l->list.n)
+        l->list.items[c.kept++] = l->list.items[c.at++];
+    l->list.n = c.kept;
+    l->complete = l->list.steady;
     return r;
 }
 
@@ -128,14 +165,16 @@ static int local_scan(struct sync *s, const struct sync_folder *f, const struct 
                       struct maildir_list *ret) {
     for (int i = 0;; i++) {
         cleanup(maildir_list) struct maildir_list list = {0};
-        bool lacks = false;
+        struct local seen = {0};
+        struct compared c = {.local = &seen};
         int r = maildir_scan(m, &list);
+        seen.list = list;
         if (r == 0 && !list.steady)
-            r = local_lacks(s, f, &list, &lacks);
+            r = state_each(s->state, f->row.id, compare_lacks, &c);
         if (r < 0)
             return r;
-        if (list.steady || (!lacks && list.extra.len == 0) || i == SCAN_TRIES) {
-            list.steady = list.steady || !lacks;
+        if (list.steady || (!c.lacks && list.extra.len == 0) || i == SCAN_TRIES) {
+            list.steady = list.steady || !c.lacks;
             *ret = list;
             list = (struct maildir_list){0};
             return 0;
@@ -230,7 +269,7 @@ static int local_from_hints(struct sync *s, struct sync_folder *f, const struct 
     struct hints *h = &f->hints;
     l->list.items = h->items;
     l->list.n = h->n;
-    l->list.steady = true;
+    l->complete = true;
     l->gone = (uint32_t *)(void *)h->gone.data;
     l->n_gone = h->gone.len / sizeof *l->gone;
     h->gone.data = NULL;
@@ -254,9 +293,9 @@ int local_foreign(struct sync *s, struct sync_folder *f) {
 }
 
 int local_take(struct sync *s, struct sync_folder *f, const struct maildir *m, struct local *ret) {
-    cleanup(local) struct local l = {.whole = f->hints.scan || s->watch.blind};
+    cleanup(local) struct local l = {0};
     int r;
-    if (l.whole) {
+    if (f->hints.scan || s->watch.blind) {
         hints_finish(&f->hints);
         r = local_scan(s, f, m, &l.list);
         if (r == 0) {
@@ -267,6 +306,8 @@ int local_take(struct sync *s, struct sync_folder *f, const struct maildir *m, s
         }
         if (r == 0)
             r = local_check_all(s, f, m, &l.list);
+        if (r == 0)
+            r = local_compare(s, f, &l);
     } else {
         r = local_from_hints(s, f, m, &l);
     }

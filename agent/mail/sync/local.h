@@ -11,10 +11,10 @@
 
 /* What became of the files. */
 struct local {
-    struct maildir_list list; /* everything, when `whole`; else the files that changed */
-    uint32_t *gone;           /* owned: UIDs that went, by number; only when not `whole` */
-    size_t n_gone;
-    bool whole;
+    struct maildir_list list; /* the files that changed; stale ones only where the directories were read */
+    uint32_t *gone;           /* owned: UIDs that went, by number */
+    size_t n_gone, allocated;
+    bool complete; /* what went is known */
 };
 
 void local_finish(struct local *l);
@@ -33,7 +33,7 @@ int local_foreign(struct sync *s, struct sync_folder *f);
 
 /*
  * What happened since the last time. Files of readers are added to f->foreign; a message's second file
- * becomes one of them. Names of the folder under another UIDVALIDITY are in list.stale, when `whole`. The
+ * becomes one of them. Names of the folder under another UIDVALIDITY are in list.stale. The
  * hints are used up; after an error, or when the caller cannot use what was found, it sets f->hints.scan.
  */
 int local_take(struct sync *s, struct sync_folder *f, const struct maildir *m, struct local *ret);

@@ -118,6 +118,15 @@ static const char schema[] =
 struct state {
     sqlite3 *db;
     sqlite3_stmt *prepared[STATEMENTS];
+    /* Counts, kept along: counting a hundred thousand rows takes longer than everything else in a pass in
+     * which nothing happened. Forgotten after a rollback. */
+    struct counted {
+        int64_t folder;
+        struct state_counts counts;
+    } * counted; /* owned */
+    size_t n_counted;
+    struct state_counts all;
+    bool all_known;
 };
 
 static int state_error(struct state *s, const char *what) {
@@ -137,6 +146,7 @@ void state_close(struct state *s) {
     for (int i = 0; i < STATEMENTS; i++)
         (void)sqlite3_finalize(s->prepared[i]);
     (void)sqlite3_close(s->db);
+    free(s->counted);
     free(s);
 }
 
@@ -234,9 +244,37 @@ int state_commit(struct state *s) {
     return r;
 }
 
+/* -- counts --------------------------------------------------------------------------------------------- */
+
+static void counts_forget(struct state *s) {
+    s->n_counted = 0;
+    s->all_known = false;
+}
+
 void state_rollback(struct state *s) {
-    if (!sqlite3_get_autocommit(s->db))
-        (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (sqlite3_get_autocommit(s->db))
+        return;
+    (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    counts_forget(s);
+}
+
+static void count_one(struct state_counts *c, int kind, int by) {
+    if (kind < 0)
+        return;
+    c->have += kind == PLAN_HAVE ? by : 0;
+    c->wanted += kind == PLAN_WANTED ? by : 0;
+    c->all += by;
+}
+
+/* A message was of one kind (-1: was not there) and is of another now. */
+static void counts_change(struct state *s, int64_t folder, int from, int to) {
+    for (size_t i = 0; i < s->n_counted; i++)
+        if (s->counted[i].folder == folder) {
+            count_one(&s->counted[i].counts, from, -1);
+            count_one(&s->counted[i].counts, to, 1);
+        }
+    count_one(&s->all, from, -1);
+    count_one(&s->all, to, 1);
 }
 
 /* Binds integers to ?1.. */
@@ -347,6 +385,7 @@ int state_folder_rename(struct state *s, int64_t folder, const char *mailbox, co
 }
 
 int state_folder_reset(struct state *s, int64_t folder, uint32_t uidvalidity) {
+    counts_forget(s);
     int r = state_run(s, MESSAGES_REMOVE, 1, &folder);
     return r < 0 ? r : state_run(s, FOLDER_RESET, 2, (const int64_t[]){folder, uidvalidity});
 }
@@ -354,6 +393,7 @@ int state_folder_reset(struct state *s, int64_t folder, uint32_t uidvalidity) {
 int state_folder_remove(struct state *s, int64_t folder) {
     static const int each[] = {MESSAGES_REMOVE, KEYWORDS_REMOVE, UPLOADS_REMOVE, FOLDER_REMOVE};
     int r = 0;
+    counts_forget(s);
     for (size_t i = 0; i < sizeof each / sizeof *each && r == 0; i++)
         r = state_run(s, each[i], 1, &folder);
     return r;
@@ -383,27 +423,46 @@ static struct plan_base base_row(sqlite3_stmt *q) {
                               .seconds = (uint32_t)sqlite3_column_int64(q, 4)};
 }
 
-int state_messages(struct state *s, int64_t folder, struct plan_base **ret, size_t *ret_n) {
+int state_each(struct state *s, int64_t folder, int (*each)(void *ctx, const struct plan_base *row),
+               void *ctx) {
     sqlite3_stmt *q = state_bind(s, MESSAGES, 1, &folder);
-    cleanup(free) struct plan_base *list = NULL;
-    size_t n = 0, allocated = 0;
-    int code;
-    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
-        if (n == allocated) {
-            allocated = allocated ? allocated * 2 : 256;
-            struct plan_base *grown = reallocarray(list, allocated, sizeof *grown);
-            if (!grown)
-                break;
-            list = grown;
-        }
-        list[n++] = base_row(q);
+    int r = 0, code = SQLITE_DONE;
+    while (r == 0 && (code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct plan_base row = base_row(q);
+        r = each(ctx, &row);
     }
-    int r = code == SQLITE_ROW ? err_set(ERR_SYSTEM, "out of memory") : 0;
     int end = state_end(s, q, code);
-    if (r < 0 || end < 0)
-        return r < 0 ? r : end;
-    *ret = steal(list);
-    *ret_n = n;
+    return r < 0 ? r : end;
+}
+
+struct collected {
+    struct plan_base *list; /* owned */
+    size_t n, allocated;
+};
+
+static int collect(void *ctx, const struct plan_base *row) {
+    struct collected *c = ctx;
+    if (c->n == c->allocated)
+        return err_set(ERR_SYSTEM, "the sync state counted wrong");
+    c->list[c->n++] = *row;
+    return 0;
+}
+
+int state_messages(struct state *s, int64_t folder, struct plan_base **ret, size_t *ret_n) {
+    struct state_counts counts = {0};
+    struct collected c = {0};
+    int r = state_counts_of(s, folder, &counts);
+    if (r < 0)
+        return r;
+    c.allocated = (size_t)counts.all;
+    c.list = calloc(c.allocated + 1, sizeof *c.list);
+    r = c.list ? state_each(s, folder, collect, &c) : err_set(ERR_SYSTEM, "out of memory");
+    if (r < 0) {
+        free(c.list);
+        return r;
+    }
+    *ret = c.list;
+    *ret_n = c.n;
     return 0;
 }
 
@@ -423,14 +482,33 @@ int state_message_get(struct state *s, int64_t folder, uint32_t uid, struct stat
     return r < 0 ? r : code != SQLITE_ROW;
 }
 
+/* The kind of a row, -1: there is none; lower: an error. */
+static int message_kind(struct state *s, int64_t folder, uint32_t uid) {
+    sqlite3_stmt *q = state_bind(s, MESSAGE_GET, 2, (const int64_t[]){folder, uid});
+    int code = sqlite3_step(q), kind = code == SQLITE_ROW ? sqlite3_column_int(q, 0) : -1;
+    int r = state_end(s, q, code);
+    return r < 0 ? r - 1 : kind;
+}
+
+static int message_change(struct state *s, int64_t folder, uint32_t uid, int to, int which, int n,
+                          const int64_t *values) {
+    int from = message_kind(s, folder, uid);
+    if (from < -1)
+        return from + 1;
+    int r = state_run(s, which, n, values);
+    if (r == 0 && (from >= 0 || which == MESSAGE_PUT))
+        counts_change(s, folder, from, to);
+    return r;
+}
+
 int state_message_put(struct state *s, int64_t folder, const struct state_message *m) {
-    return state_run(s, MESSAGE_PUT, 9,
-                     (const int64_t[]){folder, m->uid, m->kind, m->flags, m->local, m->seconds,
-                                       (int64_t)m->size, m->crc, m->part});
+    return message_change(s, folder, m->uid, (int)m->kind, MESSAGE_PUT, 9,
+                          (const int64_t[]){folder, m->uid, m->kind, m->flags, m->local, m->seconds,
+                                            (int64_t)m->size, m->crc, m->part});
 }
 
 int state_message_remove(struct state *s, int64_t folder, uint32_t uid) {
-    return state_run(s, MESSAGE_REMOVE, 2, (const int64_t[]){folder, uid});
+    return message_change(s, folder, uid, -1, MESSAGE_REMOVE, 2, (const int64_t[]){folder, uid});
 }
 
 int state_message_flags(struct state *s, int64_t folder, uint32_t uid, uint32_t flags, uint32_t local) {
@@ -438,7 +516,7 @@ int state_message_flags(struct state *s, int64_t folder, uint32_t uid, uint32_t 
 }
 
 int state_message_kind(struct state *s, int64_t folder, uint32_t uid, enum plan_message kind) {
-    return state_run(s, MESSAGE_KIND, 3, (const int64_t[]){folder, uid, kind});
+    return message_change(s, folder, uid, (int)kind, MESSAGE_KIND, 3, (const int64_t[]){folder, uid, kind});
 }
 
 int state_message_part(struct state *s, int64_t folder, uint32_t uid, int64_t part) {
@@ -502,6 +580,7 @@ int state_aged(struct state *s, int64_t folder, uint32_t seconds, struct plan_ba
 }
 
 int state_want(struct state *s, int64_t folder, uint32_t seconds, bool lost) {
+    counts_forget(s);
     return state_run(s, lost ? WANT_LOST : WANT_YOUNG, lost ? 1 : 2, (const int64_t[]){folder, seconds});
 }
 
@@ -517,11 +596,31 @@ static int state_count(struct state *s, sqlite3_stmt *q, struct state_counts *re
 }
 
 int state_counts_of(struct state *s, int64_t folder, struct state_counts *ret) {
-    return state_count(s, state_bind(s, COUNT_FOLDER, 1, &folder), ret);
+    for (size_t i = 0; i < s->n_counted; i++)
+        if (s->counted[i].folder == folder) {
+            *ret = s->counted[i].counts;
+            return 0;
+        }
+    struct counted *grown = reallocarray(s->counted, s->n_counted + 1, sizeof *grown);
+    if (!grown)
+        return err_set(ERR_SYSTEM, "out of memory");
+    s->counted = grown;
+    struct counted *counted = &grown[s->n_counted];
+    int r = state_count(s, state_bind(s, COUNT_FOLDER, 1, &folder), &counted->counts);
+    if (r < 0)
+        return r;
+    counted->folder = folder;
+    s->n_counted++;
+    *ret = counted->counts;
+    return 0;
 }
 
 int state_counts_all(struct state *s, struct state_counts *ret) {
-    return state_count(s, s->prepared[COUNT_ALL], ret);
+    int r = s->all_known ? 0 : state_count(s, s->prepared[COUNT_ALL], &s->all);
+    s->all_known = r == 0;
+    if (r == 0)
+        *ret = s->all;
+    return r;
 }
 
 /* -- keywords and uploads ------------------------------------------------------------------------------- */

@@ -84,6 +84,11 @@ int state_folders(struct state *s,
 /* The messages of a folder by UID, owned by the caller. */
 int state_messages(struct state *s, int64_t folder, struct plan_base **ret, size_t *ret_n);
 
+/* Calls `each` for every message by UID; a negative return of it ends the walk and is returned. It must not
+ * write. */
+int state_each(struct state *s, int64_t folder, int (*each)(void *ctx, const struct plan_base *row),
+               void *ctx);
+
 /* 1: there is no such row. */
 int state_message_get(struct state *s, int64_t folder, uint32_t uid, struct state_message *ret);
 int state_message_put(struct state *s, int64_t folder, const struct state_message *message);

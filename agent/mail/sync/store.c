@@ -46,6 +46,11 @@ int store_open(const char *path, uint64_t device, struct store *ret) {
         return r;
     }
     s.beside = openat(s.vault, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat outside;
+    if (s.beside >= 0 && fstat(s.beside, &outside) == 0 && outside.st_dev == device) {
+        (void)close(s.beside); /* one and the same file system */
+        s.beside = -1;
+    }
     *ret = s;
     return 0;
 }

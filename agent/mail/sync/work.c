@@ -122,7 +122,7 @@ static int rounds(struct sync *s, bool (*which)(const struct sync *s, const stru
 }
 
 static bool in_full_pass(const struct sync *s, const struct sync_folder *f) {
-    return f == s->selected || s->watch.blind || folder_list_needs_pass(f);
+    return (f == s->selected && s->imap->changed) || s->watch.blind || folder_list_needs_pass(f);
 }
 
 static bool in_news(const struct sync *s, const struct sync_folder *f) {
@@ -160,20 +160,21 @@ static int age_all(struct sync *s) {
     for (size_t i = 0; r == 0 && i < s->folders->n; i++)
         r = sync_folder_age(s, s->folders->items[i]);
     s->age_at = clock_boot_ms() + AGE_MS;
-    return r;
+    return r < 0 ? r : state_counts_all(s->state, &s->counts);
 }
 
 int work_full(struct sync *s) {
     struct folder_list *l = s->folders;
     int r = store_check(&s->store);
-    if (r == 0)
+    if (r == 0 && s->selected) /* so that STATUS tells what there is, and not what the session has seen */
+        r = imap_command(s->imap, "NOOP");
+    if (r >= 0)
         r = folder_list_update(s, l);
     if (r == 0 && !s->started)
         r = upload_recover(s);
     if (r == 0)
         r = state_counts_all(s->state, &s->counts);
-    (void)drain(s);
-    if (r == 0)
+    if (r == 0 && drain(s))
         r = settle(s);
     s->tree = false;
     if (r == 0)
