@@ -47,9 +47,12 @@ int64_t imap_backoff(const char *text) {
 /* Keeps the server's words for a person, printable and short, and how long it wants to be left alone. */
 static void response_text(struct imap_session *s) {
     const struct imap_parser *p = &s->parser;
-    size_t n = p->info_len < sizeof s->text - 1 ? p->info_len : sizeof s->text - 1;
-    if (n > 0)
-        memcpy(s->text, p->text.data + p->info_offset, n);
+    const char *text = p->info_len ? p->text.data + p->info_offset : "";
+    size_t left = p->info_len;
+    for (; left > 0 && *text == ' '; left--)
+        text++;
+    size_t n = left < sizeof s->text - 1 ? left : sizeof s->text - 1;
+    memcpy(s->text, text, n);
     s->text[n] = '\0';
     for (size_t i = 0; i < n; i++)
         if (s->text[i] < ' ' || s->text[i] > '~')

@@ -212,10 +212,10 @@ int imap_append_data(struct imap_session *s, const char *data, size_t n);
 int imap_append_end(struct imap_session *s);
 
 /*
- * IDLE until the mailbox changes, `watch` becomes readable or `deadline` passes, then DONE. Where the machine
- * slept meanwhile, it ends as well, and the server has ten seconds to show that the connection lives on. 0,
- * IMAP_NO or IMAP_BAD where the server does not want to (also where it ends IDLE by itself, with nothing
- * new), or negative; ERR_UNREACHABLE for a connection that did not survive the sleep.
+ * IDLE until the mailbox changes, on_mailbox has a reason, `watch` becomes readable or `deadline` passes,
+ * then DONE. Where the machine slept meanwhile, it ends as well, and the server has ten seconds to show that
+ * the connection lives on. 0, IMAP_NO or IMAP_BAD where the server does not want to (also where it ends IDLE
+ * by itself, with nothing new), or negative; ERR_UNREACHABLE for a connection that did not survive the sleep.
  */
 int imap_idle(struct imap_session *s, int watch, int64_t deadline);
 
@@ -225,8 +225,12 @@ int imap_idle(struct imap_session *s, int watch, int64_t deadline);
  */
 int imap_notify(struct imap_session *s);
 
-/* With NOTIFY set: waits, with no command open, until `changed` is set, on_mailbox was called, `watch` is
- * readable or `deadline` passes; after a sleep of the machine as imap_idle(). 0 or negative. */
+/*
+ * With NOTIFY set, where there is no IDLE: waits, with no command open, until `changed` is set, on_mailbox
+ * has a reason, `watch` is readable or `deadline` passes; after a sleep of the machine as imap_idle(). Where
+ * there is IDLE, that is better: outside of it, Dovecot 2.3 misses what happens to the selected mailbox
+ * within a second of the last command. 0 or negative.
+ */
 int imap_wait(struct imap_session *s, int watch, int64_t deadline);
 
 /*
