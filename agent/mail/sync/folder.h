@@ -72,6 +72,7 @@ struct sync_folder {
     struct keywords keywords;
     struct hints hints;
     struct buf foreign; /* maildir entries of readers, to be uploaded */
+    char refusal[160];  /* what the server said to the last message that it refused */
     struct buf refused; /* those that the server refused, not tried again before */
     int64_t upload_at;  /* clock_boot_ms() */
     unsigned upload_fails;

@@ -403,11 +403,12 @@ static void refuse(struct batch *b, struct upload *u, const char *why) {
     if (!maildir_has_entry(&f->refused, maildir_entry_place(u->entry), u->entry + 1))
         (void)maildir_entry(&f->refused, maildir_entry_place(u->entry), u->entry + 1);
     f->dirty = f->dirty || imap->code == IMAP_CODE_TRYCREATE;
-    sync_folder_problem(f, "the server does not take a message: %s", why);
+    (void)snprintf(f->refusal, sizeof f->refusal, "the server does not take a message: %.120s", why);
+    log_warning("mail: %s", f->refusal);
 }
 
 /* The UIDs of what the server carried out without saying which. */
-static int batch_find(struct batch *b, uint32_t *uids, const bool *lost) {
+static int batch_find(struct batch *b, uint32_t *uids, bool *lost) {
     struct sync *s = b->sync;
     cleanup(free) struct match_message *list = NULL;
     size_t n = 0, any = 0;
@@ -425,8 +426,13 @@ static int batch_find(struct batch *b, uint32_t *uids, const bool *lost) {
             .wire_size = u->content.wire_size, .wire_crc = u->content.wire_crc, .message_id = u->content.id};
         if (lost[i])
             r = find_uploaded(s, b->folder, list, n, &intent, &uids[i]);
-        if (r == 0 && lost[i] && uids[i] == 0)
+        if (r < 0 || !lost[i] || uids[i])
+            continue;
+        if (u->way == UPLOAD_APPEND)
             refuse(b, &b->items[i], "it says that it took it, and does not have it");
+        else
+            b->items[i].way = UPLOAD_APPEND; /* there was nothing left to copy */
+        lost[i] = false;
     }
     return r;
 }
@@ -564,7 +570,7 @@ static int append_one(struct batch *b, struct upload *u, uint32_t *uids, bool *l
 static int batch_append(struct batch *b, uint32_t *uids, bool *lost) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < b->n; i++)
-        if (b->items[i].way == UPLOAD_APPEND)
+        if (b->items[i].way == UPLOAD_APPEND && !uids[i])
             r = append_one(b, &b->items[i], uids, lost);
     while (r == 0 && imap_open_commands(b->sync->imap) > 0)
         r = append_done(b, uids, lost);
@@ -580,6 +586,8 @@ static int batch_run(struct batch *b) {
     int r = batch_intend(b);
     if (r == 0)
         r = batch_transfer(b, uids, lost);
+    if (r == 0)
+        r = batch_find(b, uids, lost);
     if (r == 0)
         r = batch_append(b, uids, lost);
     if (r == 0)

@@ -291,13 +291,15 @@ const char *work_summary(struct sync *s) {
         const struct sync_folder *f = l->items[i];
         report->pending += f->pending + upload_waiting(f);
         report->asks += f->asks;
-        if (*f->problem && (!bad || (f->asks && !bad->asks)))
+        bool is_bad = *f->problem || f->refused.len;
+        if (is_bad && (!bad || (f->asks && !bad->asks)))
             bad = f;
     }
     report->folders = (int64_t)l->n;
     report->messages = s->counts.have;
     if (bad)
-        (void)snprintf(report->text, sizeof report->text, "%.150s: %s", bad->directory, bad->problem);
+        (void)snprintf(report->text, sizeof report->text, "%.150s: %s", bad->directory,
+                       *bad->problem ? bad->problem : bad->refusal);
     else
         (void)snprintf(report->text, sizeof report->text, "%s", *l->trouble ? l->trouble : l->problem);
     return bad || *l->trouble ? report->text : NULL;
