@@ -19,7 +19,7 @@ sys.path[:0] = [str(SYSTEM / "mail"), str(SYSTEM)]
 
 import mailchild  # noqa: E402
 from dovecot import Dovecot  # noqa: E402
-from model import Model, see_server  # noqa: E402
+from model import READER, Model, see_server  # noqa: E402
 from world import World  # noqa: E402
 
 mailchild.program = lambda: os.environ["SATCHEL_TEST_MAIL_CHILD"]
@@ -110,6 +110,26 @@ def test_killed_after_each_step(make_world, shard):
         reached = step
         world.settle()
     assert reached > EVERY // 2, "the scenario has only %d steps" % reached
+
+
+def test_folder_renamed_and_a_message_moved_into_it(make_world):
+    """A rename that the names of the files do not tell alone; flags and keywords go along, whenever it is killed."""
+    for step in range(1, 45, 4):
+        world = make_world(step)
+        world.there.create("Sent")
+        for n in range(13):
+            world.there.append("Sent", flags=["todo", "\\Answered"] if n % 2 else ["$Label1", "\\Seen"], copies=1)
+        m = world.there.append("INBOX", flags=["\\Draft"], copies=1) and world.model.messages[-1]
+        world.settle()
+        world.kill()
+        world.here.directory("Sent").rename(world.here.directory("Werk"))
+        world.model.rename_folder("Sent", "Werk", READER)
+        path = pathlib.Path(world.here.locate(m))
+        path.rename(world.here.directory("Werk") / "cur" / path.name)
+        world.model.move(m, READER, "Werk")
+        world.model.note("engine", "killed after step %d" % step)
+        survives(world, step)
+        world.settle()
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 13, 21, 34, 55])

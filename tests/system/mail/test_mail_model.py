@@ -5,11 +5,14 @@ Every failure names its seed. SATCHEL_MODEL_OPERATIONS is how many operations ea
 
 import os
 import shutil
+import signal
 
 import pytest
 
 from cyrus import Cyrus
-from model import FLAT_NAMES, READER, SERVER, Model, see_server
+from mailchild import until
+from model import FLAT_NAMES, READER, SERVER, Message, Model, folder_list, see_server
+from server_hand import quoted
 from world import World
 
 OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "320"))
@@ -213,4 +216,143 @@ def test_new_uidvalidity(make_world, make_server, seed):
     server.start()
     world.there.connect()
     world.model.forget_agreement()
+    world.settle()
+
+
+# -- what random operations found ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(make_world):
+    """20 messages in three folders, all of them copied, with the engine waiting."""
+    world = make_world("full", 1)
+    world.fill(("Sent", "Work"), 0)
+    for n in range(20):
+        world.there.append(("INBOX", "Sent", "Work")[n % 3], flags=["todo"], copies=1, date=1700000000 + n)
+    world.settle()
+    return world
+
+
+def reader_moves(world, m, target):
+    path = world.here.locate(m)
+    os.rename(path, world.here.directory(target) / "cur" / os.path.basename(path).replace(":2,a", ":2,"))
+    world.model.move(m, READER, target)
+
+
+def nameless(world, folder, text):
+    """A message without Message-ID."""
+    content = b"Subject: nothing to know it by\n\n%s\n" % text
+    world.there.ok(world.there.imap.append(quoted(folder), None, None, content.replace(b"\n", b"\r\n")))
+    world.model.messages.append(Message(text.decode(), 1, content, folder))
+    return world.model.messages[-1]
+
+
+def reader_edits(world, m, content):
+    with open(world.here.locate(m), "r+b") as f:
+        f.write(content)
+        f.truncate()
+    world.model.edit(m, content)
+
+
+def reader_removes(world, m):
+    os.unlink(world.here.locate(m))
+    world.model.remove(m, READER)
+
+
+def test_moved_into_a_new_folder_while_its_flags_change_on_the_server(small):
+    m = mail_in(small, "Sent")[1]
+    small.there.store(m, "todo", False)
+    small.there.store(m, "\\Seen", True)
+    small.here.make_folder(False, "Neu")
+    path = small.here.locate(m)
+    os.rename(path, small.here.directory("Neu") / "cur" / os.path.basename(path))
+    small.model.move(m, READER, "Neu")
+    small.settle()
+
+
+def test_folder_made_and_renamed_at_once(small):
+    small.here.make_folder(False, "Neu")
+    until(lambda: "Neu" in folder_list(small.there.imap), 5, "the folder on the server")
+    small.here.directory("Neu").rename(small.here.directory("Alt"))
+    small.model.rename_folder("Neu", "Alt", READER)
+    small.settle()
+
+
+@pytest.mark.parametrize("folder", ["INBOX", "Sent"])
+def test_edit_and_removal_without_message_id(small, folder):
+    edited, removed = nameless(small, folder, b"one"), nameless(small, "Sent", b"two")
+    small.settle()
+    small.child.process.send_signal(signal.SIGSTOP)
+    reader_edits(small, edited, b"Subject: nothing to know it by\n\nan edited text\n")
+    reader_removes(small, removed)
+    small.child.process.send_signal(signal.SIGCONT)
+    small.settle()
+
+
+@pytest.mark.parametrize("newest", ["expunged", "flagged", "edited"])
+def test_large_folder_renamed_on_the_server(large, newest):
+    m = mail_in(large, "Sent")[-1]
+    large.kill()
+    large.there.unselect()
+    large.there.ok(large.there.imap.rename("Sent", "Werk"))
+    if newest == "flagged":
+        large.here.set_flag(m, "\\Flagged", "F", True)
+    elif newest == "edited":
+        reader_edits(large, m, large.here.next_version(m))
+    large.model.rename_folder("Sent", "Werk", SERVER)
+    if newest == "expunged":
+        large.there.really_expunge("Werk", m.uid)
+        large.model.remove(m, SERVER)
+    large.settle()
+
+
+@pytest.mark.parametrize("state", ["kept", "lost"])
+def test_unseen_edit(small, state):
+    small.kill()
+    m = mail_in(small, "Sent")[0]
+    reader_edits(small, m, small.here.next_version(m))
+    if state == "lost":
+        shutil.rmtree(small.vault / "mail-state")
+        small.model.forget_agreement()
+    small.settle()
+
+
+def test_folder_removed_and_made_again_with_other_keywords(small):
+    small.kill()
+    shutil.rmtree(small.here.directory("Sent"))
+    for m in mail_in(small, "Sent"):
+        small.model.remove(m, READER)
+    for part in ("cur", "new", "tmp"):
+        (small.here.directory("Sent") / part).mkdir(parents=True)
+    content = b"Subject: x\n\nx\n"
+    letters = small.here.letters("Sent", ["NonJunk"], offline=True)
+    assert letters == "a"
+    m = small.model.add(Message("x", 1, content, "Sent", ["NonJunk"]), READER)
+    m.inode = small.here.write("Sent", content, letters)
+    small.settle()
+
+
+def test_moved_here_and_removed_there(small):
+    """Either it is gone or it is up; nothing waits."""
+    small.kill()
+    m = mail_in(small, "Sent")[0]
+    reader_moves(small, m, "Work")
+    small.there.really_expunge("Sent", m.origin[1])
+    m.maybe = m.loose = True
+    small.settle()
+
+
+@pytest.mark.parametrize("kind", ["full", "bare", "no-uidplus"])
+def test_one_moved_and_one_copied(make_world, kind):
+    world = make_world(kind, 1)
+    world.fill(("Sent", "Work"), 0)
+    for _ in range(4):
+        world.there.append("Sent", flags=[], copies=1)
+    world.settle()
+    world.kill()
+    first, second = mail_in(world, "Sent")[:2]
+    reader_moves(world, first, "Work")
+    path = world.here.locate(second)
+    shutil.copy2(path, world.here.directory("Work") / "cur" / os.path.basename(path))
+    world.model.add(Message(second.token, 1, second.content, "Work"), READER)
     world.settle()
