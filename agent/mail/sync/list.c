@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define SAMPLES 16 /* messages that are looked at to know a renamed mailbox again */
 #define STATUS_ITEMS "MESSAGES UIDNEXT UIDVALIDITY"
 
 void folder_list_finish(struct folder_list *l) {
@@ -323,40 +324,51 @@ bool folder_list_needs_pass(const struct sync_folder *f) {
 
 /* -- what left the server, and what came ---------------------------------------------------------------- */
 
-/* Whether the newest message of the copy is in the mailbox that may be the same under another name. */
-static int is_same_mailbox(struct sync *s, const struct sync_folder *old, struct sync_folder *now,
-                           bool *ret) {
-    cleanup(maildir) struct maildir m = MAILDIR_INIT;
-    cleanup(free) struct match_message *list = NULL;
+/* What is in the file of a message: in the folder's old place, or already in the new one, where a crash came
+ * in between. MAILDIR_VANISHED. */
+static int measure_in(struct sync *s, const struct sync_folder *old, const char *other, uint32_t uid,
+                      struct content *ret) {
+    const char *const places[] = {old->directory, other};
     struct state_message row = {0};
-    struct content content = {0};
-    bool made = false;
-    size_t n = 0;
-    uint32_t uid = 0;
-    int r = state_newest(s->state, old->row.id, &uid);
-    if (r < 0 || uid == 0)
-        return r;
-    r = state_message_get(s->state, old->row.id, uid, &row);
-    /* In its old place, or already in the new one: a crash may have come in between. */
-    const char *const places[] = {old->directory, now->directory};
-    for (size_t i = 0, missing = r == 0; i < 2 && missing; i++) {
-        maildir_close(&m);
+    int r = state_message_get(s->state, old->row.id, uid, &row);
+    const struct plan_local item = {.uid = uid, .flags = row.local, .seconds = row.seconds};
+    for (size_t i = 0; i < 2 && r >= 0; i++) {
+        cleanup(maildir) struct maildir m = MAILDIR_INIT;
+        bool made = false;
         r = maildir_open(s->store.root, places[i], false, &made, &m);
         m.hash = old->row.hash;
         m.uidvalidity = old->row.uidvalidity;
         if (r == 0)
-            r = maildir_measure(
-                &m, &(struct plan_local){.uid = uid, .flags = row.local, .seconds = row.seconds}, &content);
-        missing = r == MAILDIR_VANISHED;
+            r = maildir_measure(&m, &item, ret);
+        if (r != MAILDIR_VANISHED)
+            break;
+    }
+    return r == ERR_INVALID ? MAILDIR_VANISHED : r;
+}
+
+/* Whether one of the newest messages of the copy, as far as readers left it alone, is in the mailbox that may
+ * be the same under another name. */
+static int is_same_mailbox(struct sync *s, const struct sync_folder *old, struct sync_folder *now,
+                           bool *ret) {
+    cleanup(free) struct match_message *list = NULL;
+    struct content content = {0};
+    size_t n = 0;
+    uint32_t uid = UINT32_MAX;
+    int r = MAILDIR_VANISHED;
+    for (int i = 0; r == MAILDIR_VANISHED && i < SAMPLES && uid; i++) {
+        r = state_newest(s->state, old->row.id, uid, &uid);
+        if (r == 0)
+            r = uid ? measure_in(s, old, now->directory, uid, &content) : MAILDIR_VANISHED;
     }
     if (r != 0)
-        return r == ERR_SYSTEM ? r : 0;
+        return r < 0 ? r : 0;
     s->selected = NULL;
     r = imap_select(s->imap, now->quoted);
     if (r == 0)
         r = match_list(s, now, uid, &list, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
-        *ret = *ret || (list[i].uid == uid && list[i].id == content.id && list[i].size == content.size);
+        *ret = *ret || (list[i].uid == uid && list[i].id == content.id &&
+                        (list[i].size == content.size || list[i].size == content.wire_size));
     return r < 0 ? r : 0;
 }
 

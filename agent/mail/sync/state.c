@@ -81,7 +81,8 @@ static const char *const sql[STATEMENTS] = {
                      " ORDER BY uid DESC LIMIT ?3",
     [WANTED_LARGE] = "SELECT uid FROM message WHERE folder = ?1 AND kind = 3 AND part >= 0 AND uid < ?2"
                      " ORDER BY uid DESC LIMIT ?3",
-    [NEWEST] = "SELECT uid FROM message WHERE folder = ?1 AND kind = 0 ORDER BY uid DESC LIMIT 1",
+    [NEWEST] =
+        "SELECT uid FROM message WHERE folder = ?1 AND kind = 0 AND uid < ?2 ORDER BY uid DESC LIMIT 1",
     [AGED] = "SELECT uid, kind, flags, local, seconds FROM message WHERE folder = ?1 AND kind = 0 AND"
              " seconds < ?2 AND flags = local LIMIT ?3",
     [WANT_YOUNG] = "UPDATE message SET kind = 3, part = -1 WHERE folder = ?1 AND kind = 2 AND seconds >= ?2",
@@ -556,8 +557,8 @@ int state_wanted(struct state *s, int64_t folder, bool large, uint32_t below, ui
     return r;
 }
 
-int state_newest(struct state *s, int64_t folder, uint32_t *ret) {
-    sqlite3_stmt *q = state_bind(s, NEWEST, 1, &folder);
+int state_newest(struct state *s, int64_t folder, uint32_t below, uint32_t *ret) {
+    sqlite3_stmt *q = state_bind(s, NEWEST, 2, (const int64_t[]){folder, below});
     int code = sqlite3_step(q);
     uint32_t uid = code == SQLITE_ROW ? (uint32_t)sqlite3_column_int64(q, 0) : 0;
     int r = state_end(s, q, code);

@@ -112,8 +112,8 @@ int state_range(struct state *s, int64_t folder, struct uidset_range range, uint
 int state_wanted(struct state *s, int64_t folder, bool large, uint32_t below, uint32_t *ret, size_t max,
                  size_t *ret_n);
 
-/* The highest UID in the copy, 0: none. */
-int state_newest(struct state *s, int64_t folder, uint32_t *ret);
+/* The highest UID in the copy below `below`, 0: none. */
+int state_newest(struct state *s, int64_t folder, uint32_t below, uint32_t *ret);
 
 /* Up to `max` messages in the copy from before `seconds`. */
 int state_aged(struct state *s, int64_t folder, uint32_t seconds, struct plan_base *ret, size_t max,

@@ -131,7 +131,7 @@ static void what_is_wanted_and_what_is_old(void **unused) {
     assert_int_equal(state_wanted(s, id, false, 4, uids, 8, &n), 0);
     assert_true(n == 1 && uids[0] == 2);
     uint32_t newest = 0;
-    assert_int_equal(state_newest(s, id, &newest), 0);
+    assert_int_equal(state_newest(s, id, UINT32_MAX, &newest), 0);
     assert_int_equal(newest, 3);
     state_close(s);
 }
