@@ -6,6 +6,7 @@ that SATCHEL_TEST_CRASH_AT says.
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 import random
@@ -28,12 +29,16 @@ SEED = int(os.environ.get("SATCHEL_MODEL_SEED", "1"))
 EVERY = 60    # steps after each of which it is killed
 STRIDE = 9    # beyond them
 SHARDS = 4
+USERS = 400
+NUMBERS = itertools.count()
 TORN = range(SEED, SEED + int(os.environ.get("SATCHEL_TORN_TIMES", "5")))
 
 
 @pytest.fixture(scope="module")
 def server():
     with Dovecot() as dovecot:
+        for n in range(USERS):  # a running server sees new ones only a second later
+            dovecot.add_user("user%d" % n)
         yield dovecot.start()
 
 
@@ -42,8 +47,7 @@ def make_world(server, tmp_path):
     made = []
 
     def make(seed):
-        login = "user%d" % len(server.users)
-        server.add_user(login)
+        login = "user%d" % next(NUMBERS)
         vault = tmp_path / login / "vault"
         vault.mkdir(parents=True, mode=0o700)
         account = {"host": server.host, "port": server.port, "security": "tls", "ca": server.ca_pem, "login": login, "password": "secret"}
