@@ -4,6 +4,8 @@
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
 
+#define PIECE ((size_t)32 << 10)
+
 /* Whether the server is asked before the message is sent. */
 static bool append_asks(const struct imap_session *s, uint64_t size) {
     if (s->capabilities & IMAP_CAP_LITERAL_PLUS)
@@ -32,13 +34,25 @@ int imap_append_begin(struct imap_session *s, const char *quoted, const char *fl
                        imap_date_time(seconds, date), (unsigned long long)size, asks ? "" : "+");
     if (r == 0)
         r = imap_command_send(s, IMAP_KIND_APPEND, line.data);
-    return r < 0 || !asks ? r : append_wait(s);
+    if (r == 0 && asks)
+        r = append_wait(s);
+    s->appending = r == 0;
+    return r;
 }
 
+/* In pieces that a slow line takes in time. */
 int imap_append_data(struct imap_session *s, const char *data, size_t n) {
-    return imap_connection_send(s->connection, data, n, clock_boot_ms() + IMAP_ANSWER_MS);
+    int r = 0;
+    for (size_t now = 0; r == 0 && n > 0; data += now, n -= now) {
+        now = n < PIECE ? n : PIECE;
+        r = imap_connection_send(s->connection, data, now, clock_boot_ms() + IMAP_ANSWER_MS);
+    }
+    return r;
 }
 
 int imap_append_end(struct imap_session *s) {
-    return imap_append_data(s, "\r\n", 2);
+    int r = imap_append_data(s, "\r\n", 2);
+    if (r == 0)
+        s->appending = false;
+    return r;
 }

@@ -202,7 +202,7 @@ static int response_tagged(struct imap_session *s) {
         return r;
     if (kinds & IMAP_KIND_SELECT)
         s->leaving = false;
-    imap_response_code(s, true, result == IMAP_OK ? kinds : 0);
+    imap_response_code(s, true, kinds);
     response_text(s);
     s->result = (enum imap_result)result;
     s->code = imap_response_code_of(p);

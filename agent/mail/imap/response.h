@@ -21,7 +21,7 @@ void imap_response_forget(struct imap_session *s);
  */
 int imap_response(struct imap_session *s);
 
-/* Takes in the bracketed code of a status response (code.c). `kinds`: of the command that it ends with OK. */
+/* Takes in the bracketed code of a status response (code.c). `kinds`: of the command that it ends. */
 void imap_response_code(struct imap_session *s, bool tagged, unsigned kinds);
 
 /* The value of `code` for the name of a response code. */

@@ -142,7 +142,7 @@ void imap_session_logout(struct imap_session *s) {
         return;
     int64_t soon = clock_boot_ms() + 1000;
     s->deadline = soon;
-    if (imap_connection_send(s->connection, "z LOGOUT\r\n", 10, soon) == 0)
+    if (!s->appending && imap_connection_send(s->connection, "z LOGOUT\r\n", 10, soon) == 0)
         while (imap_next(s, -1) > 0)
             ;
     imap_session_close(s);

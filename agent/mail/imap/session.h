@@ -132,6 +132,7 @@ struct imap_session {
     bool selected;     /* a mailbox is selected */
     bool leaving;      /* what comes about a mailbox is about the one that is being left */
     bool told;         /* on_mailbox had a reason */
+    bool appending;    /* what is sent is taken for a part of the message */
     bool copied_fresh; /* `copied` came with a command that is still open */
     uint64_t answers;  /* responses since a command was sent or done */
     size_t start, end;

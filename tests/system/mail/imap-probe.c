@@ -148,9 +148,10 @@ static int do_open(const cJSON *in) {
                               .ca = json_str(in, "ca"),
                               .login = json_str(in, "login"),
                               .password = json_str(in, "password")};
-    bool always = compress && strcmp(compress, "always") == 0;
-    int r = imap_session_open(&e, always ? IMAP_COMPRESS_ALWAYS : IMAP_COMPRESS_NEVER, -1,
-                              clock_boot_ms() + CONNECT_MS, &session);
+    enum imap_compress how = !compress                         ? IMAP_COMPRESS_NEVER
+                             : strcmp(compress, "always") == 0 ? IMAP_COMPRESS_ALWAYS
+                                                               : IMAP_COMPRESS_AUTO;
+    int r = imap_session_open(&e, how, -1, clock_boot_ms() + CONNECT_MS, &session);
     if (r == 0)
         session->on_mailbox = on_mailbox;
     return r;
@@ -190,7 +191,8 @@ static int do_select(const cJSON *in, cJSON *out) {
     return r < 0 ? r : read_on(out, 0);
 }
 
-/* A message of "size" bytes, "text" again and again; without "size", "text". */
+/* A message of "size" bytes, "text" again and again; without "size", "text". "missing" bytes are never sent.
+ */
 static int do_append(const cJSON *in) {
     cleanup(buf) struct buf name = {0}, piece = {0};
     const char *text = json_str(in, "text"), *flags = json_str(in, "flags");
@@ -200,11 +202,13 @@ static int do_append(const cJSON *in) {
         r = buf_add_str(&piece, text);
     if (r == 0)
         r = imap_append_begin(session, name.data, flags ? flags : "", json_int(in, "seconds", 0), left);
+    uint64_t missing = (uint64_t)json_int(in, "missing", 0);
+    left -= missing < left ? missing : left;
     for (size_t now = 0; r == 0 && left > 0; left -= now) {
         now = left < piece.len ? (size_t)left : piece.len;
         r = imap_append_data(session, piece.data, now);
     }
-    return r == 0 ? imap_append_end(session) : r;
+    return r == 0 && missing == 0 ? imap_append_end(session) : r;
 }
 
 static int watched(const cJSON *in, int (*wait)(struct imap_session *, int, int64_t)) {

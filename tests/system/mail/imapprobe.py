@@ -11,7 +11,7 @@ IDLE, UIDPLUS, CONDSTORE, QRESYNC, ENABLE, MOVE, LITERAL_PLUS, LITERAL_MINUS = (
 NOTIFY, COMPRESS, ID, UTF8, UNSELECT = 1 << 11, 1 << 12, 1 << 13, 1 << 15, 1 << 17
 OK, NO, BAD = 0, 1, 2
 NONE, TRYCREATE, _, _, _, _, OVERQUOTA, TOOBIG, BUSY, _ = range(10)  # imap_code
-UNREACHABLE, TIMEOUT, PROTOCOL = -3, -8, -10  # err_code
+UNREACHABLE, AUTH, TIMEOUT, PROTOCOL = -3, -5, -8, -10  # err_code
 
 
 class Probe:
@@ -58,6 +58,8 @@ class Probe:
 
     def close(self):
         """Takes leave; a finding of the sanitizers is a failure."""
+        if self.stderr.closed:
+            return
         self.process.stdin.close()
         try:
             status = self.process.wait(10)

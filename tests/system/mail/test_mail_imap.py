@@ -4,14 +4,16 @@ server for what no real one says."""
 import contextlib
 import ctypes
 import os
+import queue
 import re
+import select
 import socket
 import zlib
 
 import pytest
 
 from dovecot import message
-from imapprobe import (BAD, BUSY, COMPRESS, CONDSTORE, ENABLE, ID, IDLE, LITERAL_MINUS, LITERAL_PLUS, MOVE, NO, NONE, NOTIFY, OK,
+from imapprobe import (AUTH, BAD, BUSY, COMPRESS, CONDSTORE, ENABLE, ID, IDLE, LITERAL_MINUS, LITERAL_PLUS, MOVE, NO, NONE, NOTIFY, OK,
                        OVERQUOTA, PROTOCOL, QRESYNC, TIMEOUT, TOOBIG, TRYCREATE, UIDPLUS, UNREACHABLE, UNSELECT, UTF8, Probe)
 from test_mail_errors import Fake
 
@@ -488,10 +490,10 @@ def test_backoff(scripted, probe):
     assert p.command("NOOP") == UNREACHABLE and p.backoff_ms == 299962
 
 
-def test_login_that_is_throttled(scripted, probe):
-    refused = scripted({"AUTHENTICATE": b"TAG NO Request is throttled. Suggested Backoff Time: 5 milliseconds\r\n"})
-    assert probe(refused, connect=False).r == UNREACHABLE
-    assert probe(scripted({"AUTHENTICATE": b"TAG NO wrong\r\n"}), connect=False).r == -5  # ERR_AUTH
+@pytest.mark.parametrize("answer,r", [(b"Request is throttled", UNREACHABLE), (b"suggested backoff time: 5", UNREACHABLE),
+                                      (b"[LIMIT] too many", UNREACHABLE), (b"wrong", AUTH)])
+def test_login_that_is_refused(scripted, probe, answer, r):
+    assert probe(scripted({"AUTHENTICATE": b"TAG NO " + answer + b"\r\n"}), connect=False).r == r
 
 
 @pytest.mark.parametrize("capability,size,form", [
@@ -520,6 +522,15 @@ def test_refusal_before_the_message(scripted, probe, answer, r, code):
         assert p.code == code and p.open == 0
         assert p.command("NOOP") == OK
         assert server.lines[-1] == b"NOOP"  # and not the message
+
+
+def test_leave_in_the_middle_of_a_message(scripted, probe):
+    """What would come behind it would be taken for its end."""
+    rest = queue.Queue()
+    p = probe(scripted({"APPEND": lambda s, *_: rest.put(s.reader.read()) or None}))
+    assert p.do("append", mailbox="INBOX", text="x", size=100, missing=8, seconds=1) == OK
+    p.close()
+    assert rest.get(timeout=20) == b"x" * 92
 
 
 def silent(s, *_):
@@ -658,6 +669,20 @@ def test_compression_that_is_none(scripted, probe, answer):
     server = scripted({"COMPRESS": answer})
     p = probe(server, compress="always")
     assert p.command("NOOP") == PROTOCOL
+
+
+def test_compression_of_a_slow_line(scripted, probe):
+    def capability(s, *_):
+        if s.sent(b"ID") or len(s.sent(b"CAPABILITY")) > 1:
+            select.select([], [], [], 0.02)  # the line
+        return b""
+
+    server = scripted({"CAPABILITY": capability, "COMPRESS": b"TAG NO no\r\n"})
+    probe(server, compress="auto")
+    assert server.sent(b"COMPRESS") == [b"COMPRESS DEFLATE"]
+    server = scripted({"CAPABILITY": capability})
+    probe(server)
+    assert not server.sent(b"COMPRESS")
 
 
 @pytest.mark.parametrize("answer", [b"TAG NO no\r\n", b"TAG BAD no\r\n"])
