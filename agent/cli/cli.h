@@ -48,7 +48,7 @@ int cli_print(const cJSON *json);
 int cli_arguments(int argc, char **argv, int least, int most);
 
 /* The full pass with its progress bar, for `enroll` and `sync --wait`. 0 or a code. */
-int cli_sync_wait(struct cli_agent *a, bool json, cJSON **ret_result);
+int cli_sync_wait(struct cli_agent *a, bool json, bool confirm_deletions, cJSON **ret_result);
 
 /* Asks for the mail password up to three times (or takes lines of standard input) until satcheld takes it. 0
  * with the status, or a code. */

@@ -39,7 +39,7 @@ static int enroll_mail(struct cli_agent *a, bool from_stdin, bool json, cJSON **
     cJSON_Delete(*status);
     *status = next;
     cleanup(cJSON) cJSON *synced = NULL;
-    r = cli_sync_wait(a, json, &synced);
+    r = cli_sync_wait(a, json, false, &synced);
     if (r == 0 && !json)
         (void)printf("Mail is here: %lld messages in %lld folders, in %s/Mail.\n",
                      (long long)json_int(synced, "messages", 0), (long long)json_int(synced, "folders", 0),

@@ -1,4 +1,5 @@
 /* satchel status: the present state in words, or as the documented JSON. */
+#include "agent/cli/bar.h"
 #include "agent/cli/cli.h"
 #include "agent/state/device.h"
 #include "platform/base/err.h"
@@ -29,6 +30,17 @@ static void status_account(const cJSON *account) {
                  (long long)json_int(account, "messages", 0), (long long)json_int(account, "folders", 0),
                  (long long)json_int(account, "pending", 0), push ? cli_safe(push) : "-",
                  last ? cli_safe(last) : "never");
+    if (json_object(account, "progress")) {
+        char progress[BAR_TEXT];
+        bar_text(json_object(account, "progress"), progress);
+        (void)printf("Download:     %s\n", progress);
+    }
+    if (json_int(account, "asks", 0) > 0)
+        (void)printf(
+            "Held back:    more than half of the mail was deleted at once in %lld %s. Nothing is done "
+            "there until you say that this was meant: `satchel sync --confirm-deletions`\n",
+            (long long)json_int(account, "asks", 0),
+            json_int(account, "asks", 0) == 1 ? "folder" : "folders");
 }
 
 static void status_human(const cJSON *status) {

@@ -3,8 +3,9 @@
  * socket that only this user reaches. One thread accepts, one thread a connection serves it; long calls send
  * "progress" notifications and end when the caller hangs up.
  *
- * Methods: status, enroll {link}, credential {password}, sync {wait}, activity {most}, leave. An error has
- * {"code": enum err_code, "message": sentence, "data": {"name": err_name(), "exit": exit status}}.
+ * Methods: status, enroll {link}, credential {password}, sync {wait, confirm_deletions}, activity {most},
+ * leave. An error has {"code": enum err_code, "message": sentence, "data": {"name": err_name(), "exit": exit
+ * status}}.
  */
 #ifndef SATCHEL_CONTROL_CONTROL_H
 #define SATCHEL_CONTROL_CONTROL_H

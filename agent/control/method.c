@@ -14,6 +14,7 @@
 #define METHOD_PROFILE_MS 15000 /* for the first profile after an enrollment */
 #define METHOD_MAIL_MS 20000    /* for a mail child that is being restarted */
 #define METHOD_SEND_MS 5000
+#define METHOD_PROGRESS_MS 100 /* between two notifications */
 #define METHOD_ACTIVITY_MAX 10000
 
 typedef int method_function(struct control *c, int fd, const cJSON *params, cJSON **ret_result);
@@ -74,22 +75,20 @@ static int method_credential(struct control *c, int fd, const cJSON *params, cJS
     return r < 0 ? r : method_status(c, fd, params, ret_result);
 }
 
-static int method_progress(int fd, const struct board_view *v) {
+static int method_progress(int fd, const struct progress *progress) {
     cleanup(cJSON) cJSON *note = cJSON_CreateObject();
-    cJSON *params = cJSON_CreateObject();
     int r = json_add_str(note, "jsonrpc", "2.0") | json_add_str(note, "method", "progress") |
-            json_add_int(params, "done", v->done) | json_add_int(params, "total", v->total) |
-            json_add_int(params, "bytes", v->bytes) | json_add_item(note, "params", params);
+            json_add_item(note, "params", progress_json(progress, clock_boot_ms()));
     return r < 0 ? r : frame_send(fd, note, clock_boot_ms() + METHOD_SEND_MS);
 }
 
 /* Asks the mail child for a full pass, which may first have to be there. */
-static int method_ask_sync(struct control *c, int64_t *ret_id) {
+static int method_ask_sync(struct control *c, bool confirm_deletions, int64_t *ret_id) {
     int64_t deadline = clock_boot_ms() + METHOD_MAIL_MS;
     for (;;) {
         struct board_view v;
         uint64_t seen = board_get(c->board, &v);
-        int r = child_sync(c->child, ret_id);
+        int r = child_sync(c->child, confirm_deletions, ret_id);
         if (r == 0 || v.state != DEVICE_ENROLLED || !v.credential || !v.profile_version)
             return r;
         if (board_wait(c->board, seen, deadline) < 0)
@@ -97,22 +96,31 @@ static int method_ask_sync(struct control *c, int64_t *ret_id) {
     }
 }
 
+/* How a full pass ended. Deletions that are held back are nobody's failure: a person is asked. */
+static int method_synced(const struct board_view *v) {
+    if (v->synced_ok)
+        return 0;
+    return err_set(v->asks > 0 ? ERR_WRONG_STATE : ERR_UNREACHABLE, "%s",
+                   v->synced_text[0] ? v->synced_text : v->mail_text);
+}
+
 static int method_wait_sync(struct control *c, int fd, int64_t id, struct board_view *v) {
     int64_t said = 0;
+    uint64_t told = v->progress.running ? 0 : v->progress.updates;
     for (;;) {
         uint64_t seen = board_get(c->board, v);
         if (v->synced_id >= id)
-            return v->synced_ok
-                       ? 0
-                       : err_set(ERR_UNREACHABLE, "%s", v->synced_text[0] ? v->synced_text : v->mail_text);
+            return method_synced(v);
         if (!v->mail_running)
             return err_set(ERR_UNREACHABLE,
                            "the mail process ended; it is being started again. Try again in a moment");
         if (method_hung_up(fd))
             return err_set(ERR_CANCELED, "canceled");
-        if (clock_boot_ms() - said >= 100) {
+        const struct progress *p = &v->progress;
+        if (p->updates != told && (!p->running || clock_boot_ms() - said >= METHOD_PROGRESS_MS)) {
             said = clock_boot_ms();
-            int r = method_progress(fd, v);
+            told = p->updates;
+            int r = method_progress(fd, p);
             if (r < 0)
                 return r;
         }
@@ -126,7 +134,7 @@ static int method_sync(struct control *c, int fd, const cJSON *params, cJSON **r
     if (v.state == DEVICE_UNENROLLED)
         return err_set(ERR_WRONG_STATE, "this device is not enrolled; use `satchel enroll LINK`");
     int64_t id;
-    int r = method_ask_sync(c, &id);
+    int r = method_ask_sync(c, json_bool(params, "confirm_deletions", false), &id);
     if (r == 0 && json_bool(params, "wait", false))
         r = method_wait_sync(c, fd, id, &v);
     if (r < 0)

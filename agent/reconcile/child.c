@@ -57,12 +57,16 @@ static bool child_take_status(struct board *board, const cJSON *event) {
     struct board_view *v = board_begin(board);
     board_text(v->imap, "%s", imap ? imap : "");
     board_text(v->push, "%s", push ? push : "");
+    /* A pass that ended has no download left, also where messages went before they could be fetched. */
+    if (!imap || strcmp(imap, "ok") != 0 || (last && strcmp(last, v->last_sync) != 0))
+        progress_end(&v->progress);
     if (last)
         board_text(v->last_sync, "%s", last);
     board_text(v->mail_text, "%s", text ? text : "");
     v->folders = json_int(event, "folders", v->folders);
     v->messages = json_int(event, "messages", v->messages);
     v->pending = json_int(event, "pending", v->pending);
+    v->asks = json_int(event, "asks", 0);
     board_end(board);
     return imap && strcmp(imap, "vault-closed") == 0;
 }
@@ -77,9 +81,9 @@ static void child_take(struct child *c, const cJSON *event) {
             c->attention(c->userdata);
     } else if (strcmp(kind, "progress") == 0) {
         struct board_view *v = board_begin(board);
-        v->done = json_int(event, "done", v->done);
-        v->total = json_int(event, "total", v->total);
-        v->bytes = json_int(event, "bytes", v->bytes);
+        progress_update(&v->progress, clock_boot_ms(), json_int(event, "done", 0),
+                        json_int(event, "total", 0), json_int(event, "bytes", 0),
+                        json_int(event, "bytes_total", 0));
         board_end(board);
     } else if (strcmp(kind, "synced") == 0) {
         struct board_view *v = board_begin(board);
@@ -109,6 +113,7 @@ static void *child_read(void *userdata) {
     (void)close(c->reader_pidfd);
     struct board_view *v = board_begin(c->board);
     v->mail_running = false;
+    progress_end(&v->progress);
     board_text(v->imap, "connecting");
     board_text(v->mail_text, "the mail process is not running");
     board_end(c->board);
@@ -186,7 +191,7 @@ bool child_running(struct child *c) {
     return c->process.pid != 0;
 }
 
-int child_sync(struct child *c, int64_t *ret_id) {
+int child_sync(struct child *c, bool confirm_deletions, int64_t *ret_id) {
     cleanup(cJSON) cJSON *op = cJSON_CreateObject();
     (void)pthread_mutex_lock(&c->lock);
     int64_t id = c->next_sync++;
@@ -197,6 +202,8 @@ int child_sync(struct child *c, int64_t *ret_id) {
         r = json_add_str(op, "op", "sync");
     if (r == 0)
         r = json_add_int(op, "id", id);
+    if (r == 0 && confirm_deletions)
+        r = json_add_bool(op, "confirm_deletions", true);
     if (r == 0)
         r = frame_send(c->fd, op, clock_boot_ms() + CHILD_SEND_MS);
     (void)pthread_mutex_unlock(&c->lock);

@@ -42,8 +42,8 @@ int child_kill(struct child *c);
 bool child_running(struct child *c);
 
 /* Asks for a full pass; the board tells when `*ret_id` is through. ERR_WRONG_STATE without a child. Any
- * thread. */
-int child_sync(struct child *c, int64_t *ret_id);
+ * thread. With `confirm_deletions` it also carries out the mass deletions that were held back. */
+int child_sync(struct child *c, bool confirm_deletions, int64_t *ret_id);
 
 /* Tries to log in, in a child of its own that ends afterwards. 0, ERR_AUTH, ERR_UNREACHABLE, ERR_TLS,
  * ERR_PROTOCOL, ERR_TIMEOUT, ERR_CANCELED, with a sentence for a person. */

@@ -322,8 +322,8 @@ int agent_forget(struct agent *a) {
     v->connected = false;
     v->last_contact = v->disconnected_since = 0;
     v->imap[0] = v->push[0] = v->last_sync[0] = v->mail_text[0] = '\0';
-    v->folders = v->messages = v->pending = v->done = v->total = v->bytes = v->vault_bytes =
-        v->vault_count_after = 0;
+    v->folders = v->messages = v->pending = v->asks = v->vault_bytes = v->vault_count_after = 0;
+    progress_end(&v->progress);
     v->problem_version = 0;
     v->problem[0] = '\0';
     board_text(v->wipe_text, "the organization's mail was removed and the server has the receipt");

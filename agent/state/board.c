@@ -70,15 +70,17 @@ static cJSON *board_server(const struct board_view *v) {
 }
 
 static cJSON *board_account(const struct board_view *v) {
-    cJSON *o = cJSON_CreateObject(), *progress = cJSON_CreateObject();
+    cJSON *o = cJSON_CreateObject();
     const char *imap = v->imap[0] ? v->imap : v->credential ? "connecting" : "no-credential";
     (void)(json_add_str(o, "address", v->address) | json_add_str(o, "imap", imap) |
            json_add_str(o, "push", v->push[0] ? v->push : NULL) | json_add_int(o, "folders", v->folders) |
            json_add_int(o, "messages", v->messages) | json_add_int(o, "pending", v->pending) |
+           json_add_int(o, "asks", v->asks) |
            json_add_str(o, "last_sync", v->last_sync[0] ? v->last_sync : NULL) |
            board_add_text(o, "text", v->mail_text));
-    (void)(json_add_int(progress, "done", v->done) | json_add_int(progress, "total", v->total) |
-           json_add_int(progress, "bytes", v->bytes) | json_add_item(o, "progress", progress));
+    (void)json_add_item(o, "progress",
+                        v->progress.running ? progress_json(&v->progress, clock_boot_ms())
+                                            : cJSON_CreateNull());
     return o;
 }
 

@@ -7,6 +7,7 @@
 #define SATCHEL_STATE_BOARD_H
 
 #include "agent/state/device.h"
+#include "agent/state/progress.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -40,8 +41,9 @@ struct board_view {
     bool mail_running;
     char imap[24], push[16], last_sync[40], mail_text[BOARD_TEXT];
     int64_t folders, messages, pending;
-    int64_t done, total, bytes; /* of the download that is under way */
-    int64_t synced_id;          /* the last `sync` that ended */
+    int64_t asks; /* folders whose mass deletion waits for a confirmation */
+    struct progress progress;
+    int64_t synced_id; /* the last `sync` that ended */
     bool synced_ok;
     char synced_text[BOARD_TEXT];
 };

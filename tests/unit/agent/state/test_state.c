@@ -103,9 +103,68 @@ static void board_has_the_documented_shape(void **state) {
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(json_int(account, numbers[i], -1), 0);
     assert_string_equal(json_str(account, "imap"), "ok");
+    assert_int_equal(json_int(account, "asks", -1), 0);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(account, "progress")));
     assert_non_null(json_object(json, "vault"));
     assert_non_null(json_object(json, "keyring"));
     assert_int_equal(cJSON_GetArraySize(json_array(json, "clients")), 2);
+}
+
+static void board_shows_a_download(void **state) {
+    (void)state;
+    struct board_view v = {.state = DEVICE_ENROLLED, .credential = true, .asks = 2};
+    progress_update(&v.progress, 0, 1, 10, 100, 1000);
+    cleanup(cJSON) cJSON *during = board_json(&v);
+    const cJSON *progress = json_object(json_object(during, "account"), "progress");
+    assert_int_equal(json_int(json_object(during, "account"), "asks", -1), 2);
+    assert_int_equal(json_int(progress, "done", -1), 1);
+    assert_int_equal(json_int(progress, "bytes_total", -1), 1000);
+    progress_update(&v.progress, 1000, 10, 10, 1000, 1000);
+    cleanup(cJSON) cJSON *after = board_json(&v);
+    assert_non_null(json_object(after, "account"));
+    assert_null(json_object(json_object(after, "account"), "progress"));
+}
+
+/* What `progress` is at `now`. */
+static void expect(const struct progress *progress, int64_t now, int64_t rate, int64_t byte_rate,
+                   int64_t eta) {
+    cleanup(cJSON) cJSON *json = progress_json(progress, now);
+    assert_int_equal(json_int(json, "rate", -2), rate);
+    assert_int_equal(json_int(json, "byte_rate", -2), byte_rate);
+    assert_int_equal(json_int(json, "eta_seconds", -1), eta);
+}
+
+static void progress_has_a_speed(void **state) {
+    (void)state;
+    struct progress p = {0};
+    progress_update(&p, 1000, 5000, 20000, 0, 0);
+    expect(&p, 1000, 0, 0, -1);
+    progress_update(&p, 3000, 7000, 20000, 16000, 120001); /* what was there before is no speed */
+    expect(&p, 3000, 1000, 8000, 14);
+    expect(&p, 9000, 250, 2000, 53); /* the line stands still */
+    progress_update(&p, 7000, 8000, 20000, 20000, 100000);
+    progress_update(&p, 12000, 8500, 20000, 30000, 100000); /* only the last five to ten seconds count */
+    expect(&p, 12000, 100, 2000, 35);
+    progress_update(&p, 13000, 10, 20, 5, 0); /* begun anew, and the size is not known */
+    progress_update(&p, 14000, 15, 20, 10, 0);
+    expect(&p, 14000, 5, 5, 1);
+    progress_end(&p);
+    assert_false(p.running);
+    assert_int_equal(p.done, 15);
+    progress_update(&p, 15000, 20, 20, 10, 0);
+    assert_false(p.running);
+    assert_int_equal(p.updates, 7);
+}
+
+static void progress_cuts_nonsense(void **state) {
+    (void)state;
+    struct progress p = {0};
+    progress_update(&p, 0, INT64_MIN, INT64_MAX, INT64_MIN, INT64_MAX);
+    progress_update(&p, 1000, 1, INT64_MAX, 1, INT64_MAX);
+    expect(&p, 1000, 1, 1, -1); /* longer than anybody waits */
+    progress_update(&p, 2000, INT64_MAX, INT64_MAX, INT64_MAX, 0);
+    assert_false(p.running);
+    expect(&p, 2000, (INT64_C(1) << 53) / 2, (INT64_C(1) << 53) / 2, 0);
 }
 
 static void outbox_keeps_what_did_not_arrive(void **state) {
@@ -141,6 +200,9 @@ int main(void) {
         cmocka_unit_test(device_damage_is_an_error),
         cmocka_unit_test(activity_survives_a_torn_line),
         cmocka_unit_test(board_has_the_documented_shape),
+        cmocka_unit_test(board_shows_a_download),
+        cmocka_unit_test(progress_has_a_speed),
+        cmocka_unit_test(progress_cuts_nonsense),
         cmocka_unit_test(outbox_keeps_what_did_not_arrive),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
