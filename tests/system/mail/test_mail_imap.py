@@ -307,7 +307,7 @@ def test_compressed(make_server, probe):
     assert p.do("select", mailbox="INBOX") == OK and p.exists == 2001
     for n in range(8):
         p.do("send", line="UID FETCH 1:* (UID BODY.PEEK[])" if n == 5 else "UID FETCH %d (UID)" % (n + 1))
-    assert p.do("read", timeout=60) == OK
+    assert p.do("read") == OK
     assert p.streamed == 3 * MIB + len("Subject: long\r\n\r\n")
     assert p.do("append", mailbox="INBOX", text="z" * 98 + "\r\n", size=3000000, seconds=1) == OK
     assert p.do("read") == OK and p.copied_uid == 2002
