@@ -1,9 +1,11 @@
 #include "agent/mail/sync/folder.h"
 #include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/list.h"
 #include "agent/mail/sync/local.h"
 #include "agent/mail/sync/match.h"
 #include "agent/mail/sync/moved.h"
 #include "agent/mail/sync/remote.h"
+#include "agent/mail/sync/upload.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
@@ -92,10 +94,44 @@ static bool part_is_wanted(void *ctx, uint32_t uid) {
            row.part >= 0;
 }
 
+/* The flags with slots moved. */
+static uint32_t map_flags(const int map[FLAGS_SLOTS], uint32_t flags) {
+    uint32_t out = flags & ~FLAGS_KEYWORDS;
+    for (int i = 0; i < FLAGS_SLOTS; i++)
+        if (flags & FLAGS_SLOT(i) && map[i] >= 0)
+            out |= FLAGS_SLOT(map[i]);
+    return out;
+}
+
+/* A reader gave letters another meaning: what was agreed on keeps its keyword, and the files say what they
+ * now say. */
+static int map_rows(struct sync *s, struct sync_folder *f, const int map[FLAGS_SLOTS]) {
+    cleanup(free) struct plan_base *rows = NULL;
+    size_t n = 0;
+    int r = state_messages(s->state, f->row.id, &rows, &n);
+    if (r == 0)
+        r = state_begin(s->state);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (map_flags(map, rows[i].flags) != rows[i].flags)
+            r = state_message_flags(s->state, f->row.id, rows[i].uid, map_flags(map, rows[i].flags),
+                                    rows[i].local);
+    if (r == 0)
+        r = state_keywords_put(s->state, f->row.id, &f->keywords);
+    if (r == 0)
+        r = state_commit(s->state);
+    state_rollback(s->state);
+    f->all = true;
+    return r;
+}
+
+/* What the letters stand for: as the folder's file has it, and beyond that the database. */
 static int open_keywords(struct sync *s, struct sync_folder *f, const struct maildir *m) {
-    cleanup(buf) struct buf text = {0};
+    struct keywords known = {0};
+    cleanup(buf) struct buf text = {0}, now = {0};
+    int map[FLAGS_SLOTS];
+    bool moved = false;
     keyword_finish(&f->keywords);
-    int r = state_keywords_get(s->state, f->row.id, &f->keywords);
+    int r = state_keywords_get(s->state, f->row.id, &known);
     if (r == 0 && faccessat(m->folder, KEYWORD_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         r = file_read(m->folder, KEYWORD_FILE, KEYWORD_FILE_MAX, &text);
         if (r == ERR_TOO_LARGE || r == ERR_INVALID)
@@ -103,7 +139,23 @@ static int open_keywords(struct sync *s, struct sync_folder *f, const struct mai
     }
     if (r == 0 && text.len)
         keyword_parse(&f->keywords, text.data, text.len);
-    return r;
+    for (int i = 0; r == 0 && i < FLAGS_SLOTS; i++) {
+        map[i] = known.names[i] ? keyword_place(&f->keywords, i, known.names[i]) : i;
+        moved = moved || map[i] != i;
+    }
+    if (r == 0)
+        r = keyword_text(&f->keywords, &now);
+    f->keywords.changed = now.len != text.len || (now.len && memcmp(now.data, text.data, now.len) != 0);
+    keyword_finish(&known);
+    return r == 0 && moved ? map_rows(s, f, map) : r;
+}
+
+int sync_folder_keywords(struct sync_folder *f, const struct maildir *m) {
+    cleanup(buf) struct buf text = {0};
+    if (!f->keywords.changed)
+        return 0;
+    int r = keyword_text(&f->keywords, &text);
+    return r < 0 ? r : file_write_atomic(m->folder, KEYWORD_FILE, text.data ? text.data : "", text.len, 0600);
 }
 
 int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret) {
@@ -111,7 +163,7 @@ int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret)
     struct pass p = {.sync = s, .folder = f};
     bool made = false;
     /* A folder that was copied and is gone was removed by a reader, but for those that cannot be. */
-    bool make = f->row.uidvalidity == 0 || f->use != FOLDER_USE_NONE;
+    bool make = (f->row.uidvalidity == 0 && !f->born_here) || f->use != FOLDER_USE_NONE;
     int r = maildir_open(s->store.root, f->directory, make, &made, &m);
     if (r != 0)
         return r;
@@ -136,18 +188,6 @@ int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret)
     *ret = m;
     m = (struct maildir)MAILDIR_INIT;
     return 0;
-}
-
-/* Writes what the letters stand for, before any file has them. */
-static int pass_keywords(struct pass *p) {
-    struct sync_folder *f = p->folder;
-    cleanup(buf) struct buf text = {0};
-    if (!f->keywords.changed)
-        return 0;
-    int r = keyword_text(&f->keywords, &text);
-    return r < 0 ? r
-                 : file_write_atomic(p->maildir.folder, KEYWORD_FILE, text.data ? text.data : "", text.len,
-                                     0600);
 }
 
 /* -- gathering ------------------------------------------------------------------------------------------ */
@@ -211,7 +251,7 @@ static int gather_files(struct pass *p) {
             continue;
         }
         b++;
-        if (row->kind == PLAN_HAVE && !is_among(p->local.gone, p->local.n_gone, row->uid))
+        if (row && row->kind == PLAN_HAVE && !is_among(p->local.gone, p->local.n_gone, row->uid))
             p->files[p->n_files++] =
                 (struct plan_local){.uid = row->uid, .flags = row->local, .seconds = row->seconds};
     }
@@ -235,7 +275,7 @@ static int gather_there(struct pass *p) {
             continue;
         }
         b++;
-        if (!is_among(p->remote.gone, p->remote.n_gone, row->uid))
+        if (row && !is_among(p->remote.gone, p->remote.n_gone, row->uid))
             p->there[p->n_there++] =
                 (struct plan_remote){.uid = row->uid, .flags = row->flags, .seconds = row->seconds};
     }
@@ -453,8 +493,10 @@ static int group_drain(struct pass *p, struct group *g, const char *what, unsign
 static int group_send(struct pass *p, struct group *g, size_t from, size_t n, const char *before,
                       const char *after, const char *what) {
     cleanup(free) uint32_t *uids = calloc(n + 1, sizeof *uids);
-    int r = uids ? 0 : err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; r == 0 && i < n; i++)
+    int r = 0;
+    if (!uids)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
         uids[i] = g->actions[from + i]->uid;
     for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {
         cleanup(buf) struct buf set = {0};
@@ -516,6 +558,9 @@ static int hold_moves(struct pass *p, struct group *g) {
         return err_set(ERR_SYSTEM, "out of memory");
     for (size_t i = 0; i < g->n; i++)
         uids[i] = g->actions[i]->uid;
+    bool waits = false; /* for an upload that can be tried at once */
+    for (size_t i = 0; i < p->sync->folders->n; i++)
+        waits = waits || upload_due(p->sync->folders->items[i]);
     int r = moved_find(p->sync, p->folder, uids, g->n, held);
     for (size_t i = 0; r == 0 && i < g->n; i++) {
         if (!held[i]) {
@@ -524,7 +569,8 @@ static int hold_moves(struct pass *p, struct group *g) {
         }
         g->actions[i]->uid = 0;
         p->complete = false;
-        p->folder->all = true;
+        p->folder->hints.scan = true;
+        p->folder->again = p->folder->again || waits;
         sync_folder_problem(p->folder,
                             "messages that were moved stay on the server until their new place is up");
     }
@@ -605,7 +651,7 @@ static int pass_commit(struct pass *p) {
     } else {
         row.uidnext = row.messages = 0; /* STATUS then always differs */
         f->dirty = true;
-        f->all = f->all || left > 0;
+        f->hints.scan = f->hints.scan || left > 0; /* what was not done is found again */
     }
     if (r == 0 && f->keywords.changed)
         r = state_keywords_put(p->sync->state, f->row.id, &f->keywords);
@@ -616,7 +662,7 @@ static int pass_commit(struct pass *p) {
     if (r < 0)
         return r;
     mail_hook_step();
-    f->keywords.changed = false;
+    f->keywords.changed = f->born_here = false;
     f->row = row;
     f->pending = left;
     f->again =
@@ -652,7 +698,7 @@ static int pass_do(struct pass *p) {
     if (r < 0 || f->asks)
         return r;
     f->all = false;
-    r = pass_keywords(p);
+    r = sync_folder_keywords(f, &p->maildir);
     if (r == 0)
         r = pass_stale(p);
     if (r == 0)

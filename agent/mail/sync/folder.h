@@ -66,6 +66,7 @@ struct sync_folder {
     bool again;                 /* what was done here left work for the next round */
     bool all;                   /* the next pass compares every message, also where nothing happened */
     bool opened;                /* since the engine started: tmp/ cleaned, keywords read */
+    bool born_here;             /* a reader made it, and its first pass is still to come */
     bool sized;                 /* there are long messages: sizes are asked for */
     bool first;                 /* its first copy is not complete */
     bool asks;                  /* waits for a confirmation */
@@ -93,6 +94,9 @@ __attribute__((format(printf, 2, 3))) void sync_folder_problem(struct sync_folde
 /* Opens the directories, making what is missing, watches them and reads the keywords. MAILDIR_VANISHED: a
  * folder that was copied is not there any more. */
 int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret);
+
+/* Writes what the letters stand for, where that changed, before any file has them. */
+int sync_folder_keywords(struct sync_folder *f, const struct maildir *m);
 
 /* Brings both sides together, but for uploads and downloads, which are left as rows and entries. 0 also where
  * a problem is left (`problem`); negative ends the session. */

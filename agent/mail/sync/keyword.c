@@ -44,6 +44,14 @@ int keyword_slot(struct keywords *k, const char *name, size_t n, bool add) {
     return k->names[free_slot] ? free_slot : -1;
 }
 
+int keyword_place(struct keywords *k, int slot, const char *name) {
+    int now = keyword_slot(k, name, strlen(name), false);
+    if (now >= 0 || k->names[slot])
+        return now >= 0 ? now : keyword_slot(k, name, strlen(name), true);
+    k->names[slot] = strdup(name);
+    return k->names[slot] ? slot : -1;
+}
+
 static void parse_line(struct keywords *k, const char *line, size_t n) {
     size_t digits = 0, slot = 0;
     while (digits < n && digits < 2 && line[digits] >= '0' && line[digits] <= '9')
@@ -54,9 +62,6 @@ static void parse_line(struct keywords *k, const char *line, size_t n) {
     size_t len = n - digits - 1;
     if (!is_keyword(name, len) || is_name(FORWARDED, name, len))
         return;
-    if (k->names[slot] && is_name(k->names[slot], name, len))
-        return;
-    k->changed = true;
     if (!k->names[slot] && keyword_slot(k, name, len, false) < 0)
         k->names[slot] = strndup(name, len);
 }

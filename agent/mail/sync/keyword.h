@@ -1,9 +1,9 @@
 /*
  * The keywords of a folder: which letter a to z stands for which. They lie in the state database and, for
- * readers, in the folder's file "dovecot-keywords" ("0 $Label1", one a line, 0 is the letter a), which
- * Dovecot reads and writes when it serves the same Maildir. What a reader adds there is taken in; a slot that
- * the database knows keeps its meaning. $Forwarded has the letter P and no slot. A keyword without a free
- * slot stays on the server alone.
+ * readers, in the folder's file "dovecot-keywords" ("0 $Label1", one a
+ * line, 0 is the letter a), which Dovecot reads and writes when it serves the same Maildir. The file is right
+ * where they differ: readers have it from there. $Forwarded has the letter P and no slot. A keyword without a
+ * free slot stays on the server alone.
  */
 #ifndef SATCHEL_AGENT_MAIL_SYNC_KEYWORD_H
 #define SATCHEL_AGENT_MAIL_SYNC_KEYWORD_H
@@ -28,8 +28,12 @@ void keyword_finish(struct keywords *k);
  * takes one. $Forwarded has none. */
 int keyword_slot(struct keywords *k, const char *name, size_t n, bool add);
 
-/* Takes in the text of the file. Lines that are no keyword are passed over. Sets `changed` for every slot
- * that is new, and for one that the text has otherwise. */
+/* Gives a keyword that had that slot a place: the one it has by now, else that slot, else a free one; -1:
+ * none. */
+int keyword_place(struct keywords *k, int slot, const char *name);
+
+/* Takes in the text of the file. Lines that are no keyword, or have a slot or keyword that is there already,
+ * are passed over. */
 void keyword_parse(struct keywords *k, const char *text, size_t n);
 
 /* Appends the text of the file. */

@@ -346,29 +346,37 @@ static int measure_in(struct sync *s, const struct sync_folder *old, const char 
     return r == ERR_INVALID ? MAILDIR_VANISHED : r;
 }
 
-/* Whether one of the newest messages of the copy, as far as readers left it alone, is in the mailbox that may
- * be the same under another name. */
+/* Whether one of the newest messages of the copy is in the mailbox that may be the same under another name.
+ * Readers may have changed some, and others may be gone there. */
 static int is_same_mailbox(struct sync *s, const struct sync_folder *old, struct sync_folder *now,
                            bool *ret) {
     cleanup(free) struct match_message *list = NULL;
-    struct content content = {0};
-    size_t n = 0;
+    struct sample {
+        uint32_t uid;
+        struct content content;
+    } samples[SAMPLES];
+    size_t n = 0, n_samples = 0;
     uint32_t uid = UINT32_MAX;
-    int r = MAILDIR_VANISHED;
-    for (int i = 0; r == MAILDIR_VANISHED && i < SAMPLES && uid; i++) {
+    int r = 0;
+    for (int i = 0; r == 0 && i < SAMPLES && uid; i++) {
         r = state_newest(s->state, old->row.id, uid, &uid);
-        if (r == 0)
-            r = uid ? measure_in(s, old, now->directory, uid, &content) : MAILDIR_VANISHED;
+        int code = r == 0 && uid ? measure_in(s, old, now->directory, uid, &samples[n_samples].content) : 1;
+        if (code == 0)
+            samples[n_samples++].uid = uid;
+        r = code < 0 ? code : r;
     }
-    if (r != 0)
-        return r < 0 ? r : 0;
+    if (r < 0 || n_samples == 0)
+        return r;
     s->selected = NULL;
     r = imap_select(s->imap, now->quoted);
     if (r == 0)
-        r = match_list(s, now, uid, &list, &n);
+        r = match_list(s, now, samples[n_samples - 1].uid, &list, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
-        *ret = *ret || (list[i].uid == uid && list[i].id == content.id &&
-                        (list[i].size == content.size || list[i].size == content.wire_size));
+        for (size_t k = 0; k < n_samples; k++)
+            *ret =
+                *ret ||
+                (list[i].uid == samples[k].uid && list[i].id == samples[k].content.id &&
+                 (list[i].size == samples[k].content.size || list[i].size == samples[k].content.wire_size));
     return r < 0 ? r : 0;
 }
 

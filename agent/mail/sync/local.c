@@ -201,7 +201,9 @@ static int local_check(struct sync *s, const struct sync_folder *f, const struct
     int r = state_message_get(s->state, f->row.id, item->uid, &row);
     if (r < 0)
         return r;
-    if (r > 0 || row.kind != PLAN_HAVE) {
+    if (r > 0) /* nothing is known of it, perhaps because the state was lost: its time is all there is */
+        return 0;
+    if (row.kind != PLAN_HAVE) { /* the rest of a download */
         item->edited = false;
         return 0;
     }

@@ -1,6 +1,7 @@
 #include "agent/mail/sync/match.h"
 #include "agent/mail/imap/date.h"
 #include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/list.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
@@ -76,6 +77,29 @@ int match_list(struct sync *s, struct sync_folder *f, uint32_t first, struct mat
     return 0;
 }
 
+int match_verify(struct sync *s, uint32_t uid, uint32_t crc, bool *ret) {
+    uint32_t sum = 0;
+    bool body = false;
+    int r = imap_send(s->imap, "UID FETCH %u (UID BODY.PEEK[])", uid);
+    s->imap->stream = true;
+    while (r >= 0 && (r = imap_next(s->imap, -1)) > 0 && r != IMAP_NEXT_DONE) {
+        const struct imap_parser *p = &s->imap->parser;
+        uint64_t number = 0;
+        if (r == IMAP_NEXT_DATA)
+            sum = content_crc(sum, p->chunk, p->chunk_len);
+        if (r != IMAP_NEXT_UNTAGGED || !imap_is_numbered(p, "FETCH", &number))
+            continue;
+        const struct imap_node *text = imap_attribute(p, 2, "BODY[]");
+        body = body || text;
+        if (text && text->type == IMAP_STRING)
+            sum = content_crc(0, imap_node_text(p, text), text->len);
+    }
+    s->imap->stream = false;
+    if (r >= 0)
+        *ret = body && sum == crc;
+    return r < 0 ? r : 0;
+}
+
 /* The first message that is not taken, of that Message-ID and size, or of that size and date without one. */
 static struct match_message *match_find(struct match_message *list, size_t n, uint64_t id, uint64_t size,
                                         uint32_t seconds) {
@@ -119,6 +143,20 @@ static int by_uid(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* A file with a name of ours, of a mailbox that is not known any more: it may have been renamed when a crash
+ * came. */
+static bool match_is_orphan(const struct sync *s, const char *entry) {
+    struct name_message name = {0};
+    const char *suffix = NULL;
+    if (!name_parse(entry + 1, &name, &suffix))
+        return false;
+    for (size_t i = 0; i < s->folders->n; i++)
+        if (s->folders->items[i]->row.hash == name.hash &&
+            s->folders->items[i]->row.uidvalidity == name.uidvalidity)
+            return false;
+    return true;
+}
+
 /* One file: its new name and row. */
 static int match_entry(struct match *m, const char *entry) {
     cleanup(fd) int fd = -1;
@@ -137,10 +175,15 @@ static int match_entry(struct match *m, const char *entry) {
         return r;
     uint32_t seconds = ours ? (uint32_t)name.seconds : (uint32_t)st.st_mtim.tv_sec;
     struct match_message *found = match_find(m->list, m->n, content.id, content.size, seconds);
+    bool wire = !found;
     if (!found)
         found = match_find(m->list, m->n, content.id, content.wire_size, seconds);
-    if (!found)
-        return 0;
+    bool same = found != NULL;
+    /* A file that may have been edited: another text can have the same size. */
+    if (found && (!ours || st.st_mtim.tv_sec != (time_t)seconds || st.st_mtim.tv_nsec != 0))
+        r = match_verify(m->sync, found->uid, wire ? content.wire_crc : content.crc, &same);
+    if (r < 0 || !same)
+        return r;
     uint32_t local = name_flags(suffix, NULL);
     struct plan_base *known = ours && name.uidvalidity == m->old && m->n_base
                                   ? bsearch(&name.uid, m->base, m->n_base, sizeof *m->base, by_uid)
@@ -162,10 +205,27 @@ static int match_entry(struct match *m, const char *entry) {
                                                      .part = -1});
 }
 
-static int match_entries(struct match *m, const struct buf *entries) {
+static int match_entries(struct match *m, const struct buf *entries, bool orphans) {
     int r = 0;
     for (size_t at = 0; r == 0 && at < entries->len; at += strlen(entries->data + at) + 1)
-        r = match_entry(m, entries->data + at);
+        if (!orphans || match_is_orphan(m->sync, entries->data + at))
+            r = match_entry(m, entries->data + at);
+    return r;
+}
+
+/* Where the server cannot expunge one message, what was removed here is there still, marked: it does not come
+ * down again only because the folder has another name. */
+static int match_removed(struct match *m) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < m->n; i++)
+        if (!m->list[i].taken && m->list[i].flags & IMAP_DELETED)
+            r = state_message_put(m->sync->state, m->folder->row.id,
+                                  &(struct state_message){.uid = m->list[i].uid,
+                                                          .kind = PLAN_GONE,
+                                                          .flags = IMAP_DELETED,
+                                                          .local = IMAP_DELETED,
+                                                          .seconds = m->list[i].seconds,
+                                                          .part = -1});
     return r;
 }
 
@@ -173,9 +233,11 @@ static int match_entries(struct match *m, const struct buf *entries) {
 static int match_all(struct match *m, uint32_t uidvalidity, const struct maildir_list *list) {
     int r = state_folder_reset(m->sync->state, m->folder->row.id, uidvalidity);
     if (r == 0)
-        r = match_entries(m, &list->stale);
-    if (r == 0 && m->sync->rebuilt)
-        r = match_entries(m, &list->foreign);
+        r = match_entries(m, &list->stale, false);
+    if (r == 0)
+        r = match_entries(m, &list->foreign, !m->sync->rebuilt);
+    if (r == 0 && !(m->sync->imap->capabilities & IMAP_CAP_UIDPLUS))
+        r = match_removed(m);
     if (r == 0)
         r = maildir_sync_dirs(m->maildir);
     return r < 0 ? r : state_commit(m->sync->state);
@@ -189,7 +251,10 @@ int match_folder(struct sync *s, struct sync_folder *f, struct maildir *m, uint3
     m->uidvalidity = uidvalidity;
     if (r == 0)
         r = state_messages(s->state, f->row.id, &match.base, &match.n_base);
-    if (r == 0 && (list.stale.len || (s->rebuilt && list.foreign.len)))
+    bool orphans = false;
+    for (size_t at = 0; at < list.foreign.len; at += strlen(list.foreign.data + at) + 1)
+        orphans = orphans || match_is_orphan(s, list.foreign.data + at);
+    if (r == 0 && (list.stale.len || orphans || (s->rebuilt && list.foreign.len)))
         r = match_list(s, f, 1, &match.list, &match.n);
     if (r == 0)
         r = state_begin(s->state);

@@ -101,7 +101,9 @@ int moved_find(struct sync *s, const struct sync_folder *f, const uint32_t *uids
     }
     if (any == 0)
         return 0;
-    int r = told ? waiting_read(s, &w) : err_set(ERR_SYSTEM, "out of memory");
+    if (!told)
+        return err_set(ERR_SYSTEM, "out of memory");
+    int r = waiting_read(s, &w);
     if (r == 0 && w.n == WAITING_MAX)
         memset(held, true, n);
     for (size_t at = 0, used = 0; r == 0 && at < n; at += used) {

@@ -211,7 +211,9 @@ static int read_dates(struct sync *s, struct sync_folder *f, struct remote *r) {
     cleanup(free) uint32_t *uids = calloc(r->n + 1, sizeof *uids);
     cleanup(remote) struct remote dated = {0};
     size_t n = 0;
-    int code = uids ? 0 : err_set(ERR_SYSTEM, "out of memory");
+    int code = 0;
+    if (!uids)
+        return err_set(ERR_SYSTEM, "out of memory");
     for (size_t i = 0; code >= 0 && i < r->n; i++) {
         struct state_message row = {0};
         code = state_message_get(s->state, f->row.id, r->items[i].uid, &row);

@@ -204,7 +204,11 @@ static int tree_create(struct sync *s, struct folder_list *l, const char *direct
         l->homeless = true;
         return 0;
     }
-    return folder_list_add(s, l, mailbox.data, directory);
+    r = folder_list_add(s, l, mailbox.data, directory);
+    struct sync_folder *f = r == 0 ? folder_list_find_directory(l, directory) : NULL;
+    if (f)
+        f->born_here = f->row.uidvalidity == 0;
+    return r;
 }
 
 /* A directory that no folder has. */
@@ -250,7 +254,7 @@ static int is_known(struct sync *s, struct sync_folder *f, bool *ret) {
     cleanup(remote) struct remote there = {0};
     s->selected = NULL;
     int r = imap_select(s->imap, f->quoted);
-    if (r != IMAP_OK || s->imap->uidvalidity != f->row.uidvalidity)
+    if (r != IMAP_OK || (s->imap->uidvalidity != f->row.uidvalidity && !f->born_here))
         return r < 0 ? r : 0;
     r = remote_read_all(s, f, &there);
     bool known = there.complete;
@@ -312,7 +316,8 @@ int tree_delete(struct sync *s, struct folder_list *l) {
     for (size_t i = l->n; r == 0 && i > 0; i--) { /* what lies below others first */
         struct sync_folder *f = l->items[i - 1];
         bool dropped = false;
-        if (f->use != FOLDER_USE_NONE || f->row.uidvalidity == 0 || !f->listed || tree_has(&t, f->directory))
+        if (f->use != FOLDER_USE_NONE || (f->row.uidvalidity == 0 && !f->born_here) || !f->listed ||
+            tree_has(&t, f->directory))
             continue;
         r = tree_remove(s, l, f, &dropped);
     }

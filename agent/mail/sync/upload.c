@@ -265,7 +265,7 @@ static int adopt_renamed(struct batch *b, struct upload *u, uint32_t uid, uint32
  */
 static int adopt(struct batch *b, struct upload *u, uint32_t uid) {
     struct sync_folder *f = b->folder;
-    uint32_t sent = u->flags, local = u->flags;
+    uint32_t local = u->flags;
     int r = maildir_entry_adopt(&b->maildir, u->entry, &u->time, uid, u->seconds, u->flags);
     for (int i = 0; r == MAILDIR_VANISHED && i < RENAMES_MAX; i++)
         r = adopt_renamed(b, u, uid, &local);
@@ -274,7 +274,7 @@ static int adopt(struct batch *b, struct upload *u, uint32_t uid) {
     f->hints.scan = f->hints.scan || r == MAILDIR_VANISHED;
     struct state_message row = {.uid = uid,
                                 .kind = PLAN_HAVE,
-                                .flags = u->way == UPLOAD_APPEND ? sent & keyword_known(&f->keywords)
+                                .flags = u->way == UPLOAD_APPEND ? u->flags & keyword_known(&f->keywords)
                                                                  : u->source_flags,
                                 .local = local,
                                 .seconds = u->seconds,
@@ -294,7 +294,9 @@ static int adopt(struct batch *b, struct upload *u, uint32_t uid) {
 static int batch_record(struct batch *b, const uint32_t *uids) {
     struct state *state = b->sync->state;
     bool any = false;
-    int r = state_begin(state);
+    int r = sync_folder_keywords(b->folder, &b->maildir);
+    if (r == 0)
+        r = state_begin(state);
     for (size_t i = 0; r == 0 && i < b->n; i++)
         if (uids[i]) {
             r = adopt(b, &b->items[i], uids[i]);
@@ -323,30 +325,6 @@ static int batch_record(struct batch *b, const uint32_t *uids) {
 
 /* -- finding again -------------------------------------------------------------------------------------- */
 
-/* Reads a message and compares its checksum. */
-static int verify(struct sync *s, uint32_t uid, uint32_t crc, bool *ret) {
-    uint32_t sum = 0;
-    bool body = false;
-    int r = imap_send(s->imap, "UID FETCH %u (UID BODY.PEEK[])", uid);
-    s->imap->stream = true;
-    while (r >= 0 && (r = imap_next(s->imap, -1)) > 0 && r != IMAP_NEXT_DONE) {
-        const struct imap_parser *p = &s->imap->parser;
-        uint64_t number = 0;
-        if (r == IMAP_NEXT_DATA)
-            sum = content_crc(sum, p->chunk, p->chunk_len);
-        if (r != IMAP_NEXT_UNTAGGED || !imap_is_numbered(p, "FETCH", &number))
-            continue;
-        const struct imap_node *text = imap_attribute(p, 2, "BODY[]");
-        body = body || text;
-        if (text && text->type == IMAP_STRING)
-            sum = content_crc(0, imap_node_text(p, text), text->len);
-    }
-    s->imap->stream = false;
-    if (r >= 0)
-        *ret = body && sum == crc;
-    return r < 0 ? r : 0;
-}
-
 /* Whether a message can be the one of an intent. */
 static int is_candidate(struct sync *s, const struct sync_folder *f, const struct match_message *m,
                         const struct state_upload *intent, bool *ret) {
@@ -360,7 +338,7 @@ static int is_candidate(struct sync *s, const struct sync_folder *f, const struc
         same = false;
     r = 0;
     if (same && m->size == intent->wire_size && m->size <= VERIFY_MAX)
-        r = verify(s, m->uid, intent->wire_crc, &same);
+        r = match_verify(s, m->uid, intent->wire_crc, &same);
     if (r == 0)
         *ret = same;
     return r;

@@ -98,13 +98,30 @@ static int uploads(struct sync *s, bool *any) {
     return r;
 }
 
+/* Folders that were never looked at. */
+static int run_new(struct sync *s, bool *any) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < s->folders->n; i++) {
+        struct sync_folder *f = s->folders->items[i];
+        if (!f->listed || f->row.uidvalidity != 0 || !(f->again || f->dirty) || *f->problem)
+            continue;
+        *any = s->ran = true;
+        r = sync_folder_run(s, f);
+        (void)work_summary(s);
+        report_status(s->report);
+    }
+    return r;
+}
+
 /* Rounds of uploads and passes until nothing more follows from what was done. `which` says what the first
  * round looks at. */
 static int rounds(struct sync *s, bool (*which)(const struct sync *s, const struct sync_folder *f)) {
     int r = 0;
     for (int round = 0; r == 0 && round < ROUNDS_MAX; round++) {
         bool any = false;
-        r = uploads(s, &any);
+        r = run_new(s, &any); /* so that it is known what waits in them */
+        if (r == 0)
+            r = uploads(s, &any);
         for (size_t i = 0; r == 0 && i < s->folders->n; i++) {
             struct sync_folder *f = s->folders->items[i];
             if (!f->listed || !(f->again || (round == 0 ? which(s, f) : local_touched(f) && !f->asks)))

@@ -13,16 +13,14 @@ static void from_a_file(void **state) {
     static const char file[] =
         "0 NonJunk\n1 $Label1\r\n\nx y\n26 TooFar\n3 with space\n4 \\Seen\n5 $forwarded\n25 Last";
     keyword_parse(&k, file, sizeof file - 1);
-    assert_true(k.changed);
     assert_int_equal(keyword_text(&k, &text), 0);
     assert_string_equal(text.data, "0 NonJunk\n1 $Label1\n25 Last\n");
-    k.changed = false;
-    keyword_parse(&k, file, sizeof file - 1);
-    assert_false(k.changed);
-    keyword_parse(&k, "0 Other\n7 nonjunk\n", 18); /* what is known keeps its meaning */
-    assert_true(k.changed);
+    keyword_parse(&k, "0 Other\n7 nonjunk\n", 18); /* what is there stays */
     assert_string_equal(k.names[0], "NonJunk");
     assert_null(k.names[7]);
+    assert_int_equal(keyword_place(&k, 7, "nonjunk"), 0);
+    assert_int_equal(keyword_place(&k, 7, "Seven"), 7);
+    assert_int_equal(keyword_place(&k, 0, "Other"), 2);
     keyword_finish(&k);
 }
 
