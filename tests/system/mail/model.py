@@ -141,6 +141,10 @@ class Model:
         """Whether the side alone was in the folder and those below it, so that it may rename or remove them."""
         return name != "INBOX" and all(self.folders[f].touched <= {side} and self.free(f, side) for f in self.below(name))
 
+    def has_twin(self, m, folder, side):
+        """Whether the other side has put the same text there in this round: after a kill one would do for both."""
+        return any(t.content == m.content and t.folder == folder and t.changer not in (None, side) for t in self.messages)
+
     def inside(self, folder):
         return [m for m in self.messages if m.folder == folder]
 

@@ -70,6 +70,10 @@ class ReaderHand:
         found = [f for f in self.model.folders if self.model.free(f, READER) and f not in without]
         return self.rng.choice(found) if found else None
 
+    def choose_target(self, m):
+        folder = self.choose_folder(m.folder)
+        return None if folder is None or self.model.has_twin(m, folder, READER) else folder
+
     def name(self):
         """A name as readers make them."""
         self.files += 1
@@ -161,7 +165,7 @@ class ReaderHand:
     def move(self, offline):
         """The file under its name to another folder."""
         m = self.choose(lambda m: self.model.may_remove(m, READER))
-        target = m and self.choose_folder(m.folder)
+        target = m and self.choose_target(m)
         path = target and self.locate(m)
         if not path or self.is_there(target, os.path.basename(path)):
             return False
@@ -182,7 +186,7 @@ class ReaderHand:
     def move_by_new_file(self, offline):
         """A new file in another folder, the old one removed, as mutt does it."""
         m = self.choose(lambda m: self.model.may_remove(m, READER, alone=True))
-        target = m and self.choose_folder(m.folder)
+        target = m and self.choose_target(m)
         return bool(target) and self.replace(m, m.content, m.version, target, offline)
 
     def new_draft(self, offline):
@@ -211,7 +215,7 @@ class ReaderHand:
     def copy(self, offline):
         """The file under its name to another folder: with its time, with a new one, or as a second name of the same file."""
         m = self.choose(lambda m: self.model.may_change(m, READER))
-        target = m and self.choose_folder(m.folder)
+        target = m and self.choose_target(m)
         path = target and self.locate(m)
         if not path or self.is_there(target, os.path.basename(path)):
             return False

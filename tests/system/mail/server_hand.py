@@ -144,7 +144,7 @@ class ServerHand:
     def copy(self):
         m = self.choose(lambda m: self.model.may_change(m, SERVER))
         folder = self.choose_folder()
-        if not m:
+        if not m or self.model.has_twin(m, folder, SERVER):
             return False
         self.select(m.folder)
         self.imap.untagged_responses.clear()
@@ -159,7 +159,7 @@ class ServerHand:
     def move(self):
         m = self.choose(lambda m: self.model.may_remove(m, SERVER, alone=True))
         folder = m and self.choose_folder(m.folder)
-        if not folder:
+        if not folder or self.model.has_twin(m, folder, SERVER):
             return False
         self.select(m.folder)
         self.imap.untagged_responses.clear()

@@ -343,16 +343,56 @@ def test_moved_here_and_removed_there(small):
 
 
 @pytest.mark.parametrize("kind", ["full", "bare", "no-uidplus"])
-def test_one_moved_and_one_copied(make_world, kind):
+def test_some_moved_and_some_copied(make_world, kind):
     world = make_world(kind, 1)
     world.fill(("Sent", "Work"), 0)
-    for _ in range(4):
+    for _ in range(12):
         world.there.append("Sent", flags=[], copies=1)
     world.settle()
-    world.kill()
-    first, second = mail_in(world, "Sent")[:2]
-    reader_moves(world, first, "Work")
-    path = world.here.locate(second)
-    shutil.copy2(path, world.here.directory("Work") / "cur" / os.path.basename(path))
-    world.model.add(Message(second.token, 1, second.content, "Work"), READER)
+    world.child.process.send_signal(signal.SIGSTOP)
+    for n, m in enumerate(mail_in(world, "Sent")[:8]):
+        if n % 2 == 0:
+            reader_moves(world, m, "Work")
+            continue
+        path = world.here.locate(m)
+        shutil.copy2(path, world.here.directory("Work") / "cur" / os.path.basename(path))
+        world.model.add(Message(m.token, 1, m.content, "Work"), READER)
+    world.child.process.send_signal(signal.SIGCONT)
     world.settle()
+
+
+def reader_renames(world, folder, name):
+    world.here.directory(name).parent.mkdir(parents=True, exist_ok=True)
+    world.here.directory(folder).rename(world.here.directory(name))
+    world.model.rename_folder(folder, name, READER)
+
+
+@pytest.mark.parametrize("count", [6, 60])
+@pytest.mark.parametrize("renames", [["Work:x y", "Sent:Work"], ["Work:x y", "Sent:Work/Sub"], ["Work:A", "Sent:Work/Sub"],
+                                     ["Work:aside", "Sent:Work", "aside:Sent"]], ids=" ".join)
+def test_folders_renamed_to_names_that_others_had(make_world, renames, count):
+    world = make_world("full", 1)
+    folders = ("Sent", "Work", "Work/Sub")
+    world.fill(folders, 0)
+    for n in range(count):
+        world.there.append(folders[n % 3], flags=["todo"], copies=1)
+    world.settle()
+    world.kill()
+    for rename in renames:
+        reader_renames(world, *rename.split(":"))
+    for folder in world.model.below("Work") + world.model.below("Sent"):
+        m = mail_in(world, folder)[0]
+        world.here.set_flag(m, "NonJunk", world.here.letters(folder, ["NonJunk"], offline=True), True)
+    world.settle()
+
+
+def test_touched_in_a_folder_that_another_one_took_the_place_of(small):
+    small.kill()
+    for m in mail_in(small, "Sent"):
+        os.utime(small.here.locate(m))
+    small.there.unselect()
+    small.there.ok(small.there.imap.delete("Sent"))
+    small.model.remove_folder("Sent", SERVER)
+    small.there.ok(small.there.imap.rename("Work", "Sent"))
+    small.model.rename_folder("Work", "Sent", SERVER)
+    small.settle()
