@@ -240,13 +240,16 @@ static int engine_idle(struct engine *e) {
     int r = engine_select_inbox(e);
     if (r != 0)
         return r < 0 ? r : 0;
-    if (work_is_told(&e->sync))
-        return 0;
+    int64_t look = INT64_MAX;
+    r = work_glance(&e->sync, &look);
+    if (r < 0 || work_is_told(&e->sync))
+        return r;
+    int64_t deadline = look < e->next_pass ? look : e->next_pass;
     report_flush(e->report);
     /* With NOTIFY as well: what happens in the selected mailbox is told during IDLE at once. */
     if (e->sync.notify && !(imap->capabilities & IMAP_CAP_IDLE))
-        return imap_wait(imap, e->wake, e->next_pass);
-    r = imap_idle(imap, e->wake, e->next_pass);
+        return imap_wait(imap, e->wake, deadline);
+    r = imap_idle(imap, e->wake, deadline);
     if (r > 0) {
         log_info("the mail server refuses IDLE: asking every %d s", POLL_NO_IDLE_MS / 1000);
         e->poll = true;

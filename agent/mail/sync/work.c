@@ -15,7 +15,10 @@
 #define BURST 5      /* so many removals are perhaps the begin of more */
 #define BURST_MS 200
 #define BURST_MAX_MS 2000
-#define LOOK_MS 1000   /* how often INBOX is asked for during downloads, where the server does not tell */
+#define LOOK_MS 1000     /* how often INBOX is asked for during downloads, where the server does not tell */
+#define IN_USE_MS 600000 /* since a reader last did something in a folder */
+#define IN_USE_LOOK_MS 5000 /* how often such a folder is asked for, where the server does not tell */
+#define IN_USE_MAX 8
 #define AGE_MS 3600000 /* how often messages are looked for that are too old */
 
 /* -- hints ---------------------------------------------------------------------------------------------- */
@@ -251,6 +254,27 @@ bool work_is_left(const struct sync *s) {
             (s->folders->items[i]->fetch_below || s->folders->items[i]->large_below))
             return true;
     return false;
+}
+
+int work_glance(struct sync *s, int64_t *ret_next) {
+    int64_t now = clock_boot_ms(), next = INT64_MAX;
+    int r = 0;
+    for (size_t i = 0, asked = 0; r >= 0 && !s->notify && i < s->folders->n && asked < IN_USE_MAX; i++) {
+        const struct sync_folder *f = s->folders->items[i];
+        if (f == s->selected || !f->listed || f->used_at == 0 || now - f->used_at > IN_USE_MS)
+            continue;
+        asked++;
+        next = now + IN_USE_LOOK_MS;
+        if (now >= s->glance_at)
+            r = imap_send(s->imap, "STATUS %s (MESSAGES UIDNEXT UIDVALIDITY%s)", f->quoted,
+                          s->imap->enabled & IMAP_CAP_CONDSTORE ? " HIGHESTMODSEQ" : "");
+    }
+    if (r >= 0)
+        r = imap_drain(s->imap);
+    if (now >= s->glance_at)
+        s->glance_at = now + IN_USE_LOOK_MS;
+    *ret_next = next;
+    return r < 0 ? r : 0;
 }
 
 /* The folder whose turn it is, and with what. INBOX comes first, and long messages last. */

@@ -30,6 +30,10 @@ bool work_hints(struct sync *s);
 /* Without a server: counts what readers did. */
 int work_offline(struct sync *s);
 
+/* Where the server does not tell of all folders: asks for those that readers used lately. *ret_next: when to
+ * ask again (clock_boot_ms()), INT64_MAX: not. */
+int work_glance(struct sync *s, int64_t *ret_next);
+
 /* Whether messages are still to be downloaded, and the next step of it. */
 bool work_is_left(const struct sync *s);
 int work_download(struct sync *s);

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import stat
 
@@ -472,6 +473,53 @@ def test_keep_days(server, vault, start):
         assert answer["ok"], answer
     assert len(files(vault / "Mail" / "INBOX")) == 2
     assert len(server_side(server, bodies=False)) == 3
+
+
+def test_keep_days_lets_go_and_takes_back(server, vault, start):
+    server.generate("anna", 10)
+    server.start()
+    with server.client("anna") as imap:
+        for n in range(5):
+            imap.append("INBOX", None, '"01-Jan-2020 10:00:00 +0000"', b"Subject: old %d\r\n\r\n" % n)
+    child = start(server)
+    assert child.sync()["ok"] and len(files(vault / "Mail" / "INBOX")) == 7
+    child.kill()
+    old = [u for u, p in files(vault / "Mail" / "INBOX").items() if b"old" in p.read_bytes()]
+    files(vault / "Mail" / "INBOX")[old[0]].write_bytes(b"Subject: old, edited\r\n\r\n")
+    set_letters(vault, old[1], "FS")
+    child = start(server, keep_days=30)
+    answer = child.sync()
+    assert answer["ok"], answer
+    assert len(server_side(server, bodies=False)) == 7 and flags_on_server(server, old[1]) == "FS"
+    kept = [p.read_bytes() for p in files(vault / "Mail" / "INBOX").values()]
+    assert len(kept) == 3 and b"Subject: old, edited\r\n\r\n" in kept  # it is as new as its edit
+    child.configure(keep_days=0)
+    child.status(lambda e: e["imap"] == "ok" and e["messages"] == 15)
+    assert child.sync()["ok"]
+    assert_equal(server, vault, FOLDERS)
+
+
+def test_long_messages_hold_up_no_others_and_go_on_where_they_were(make_server, vault, start):
+    server = make_server()
+    raw = server.dir / "raw"
+    raw.mkdir()
+    raw.chmod(0o777)
+    server.extra = "protocol imap {\n rawlog_dir = %s\n}\n" % raw
+    server.store("anna", "INBOX", [message(n) for n in range(300)] + [message(1, size=40_000_000 + n) for n in range(3)])
+    server.start()
+    child = start(server)
+    inbox = vault / "Mail" / "INBOX"
+    until(lambda: (inbox / "cur").exists() and len(files(inbox)) >= 300, 20, "the short messages")
+    assert all(p.stat().st_size < 1_000_000 for p in files(inbox).values())
+    until(lambda: any(p.stat().st_size > 10_000_000 for p in (inbox / "tmp").iterdir()), 20, "a part of a long message")
+    child.kill()
+    for log in raw.iterdir():
+        log.unlink()
+    answer = start(server).sync(60)
+    assert answer["ok"], answer
+    assert_equal(server, vault, ["INBOX"])
+    asked = [int(n) for log in raw.glob("*.in") for n in re.findall(rb"BODY.PEEK\[\]<(\d+)\.", log.read_bytes())]
+    assert asked and asked[0] >= 8_000_000, asked
 
 
 @pytest.mark.parametrize("seed", range(4))
