@@ -71,6 +71,7 @@ class Message:
         self.changer = None   # who made, moved, edited or copied it in this round
         self.flaggers = {}    # flag: who changed it in this round
         self.origin = None    # (folder, UID) of the server's message that a reader moved or edited in this round
+        self.source = None    # the folder in whose letters its name may be, as a reader moved or copied it in this round
         self.copied = False   # by a reader in this round: whose flags the copy has is open then, if the server changes some
         self.former = None    # its text before that
         self.survives = False # even if the server removes that
@@ -81,7 +82,8 @@ class Message:
         return "%s/%d in %s uid %s %s" % (self.token, self.version, self.folder, self.uid, sorted(self.flags))
 
     def settle(self):
-        self.changer, self.origin, self.former, self.flaggers = None, None, None, {}
+        self.changer = self.origin = self.former = self.source = None
+        self.flaggers = {}
         self.copied = self.survives = self.maybe = self.loose = False
 
 

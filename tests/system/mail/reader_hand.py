@@ -128,7 +128,7 @@ class ReaderHand:
         flag = self.rng.choice([*FLAG_LETTERS, *KEYWORDS])
         m = self.choose(lambda m: self.model.may_flag(m, READER, flag))
         letter = m and self.letters(m.folder, [flag], offline)
-        if not letter:
+        if not letter or m.source and not self.same_letters(m.source, m.folder, letter):
             return False
         on = flag not in m.flags
         return self.set_flag(m, flag, letter, on)
@@ -180,6 +180,7 @@ class ReaderHand:
         if not self.attempt(m, rename) or not moved:
             return False
         self.model.note(READER, "move to " + target, m)
+        m.source = m.source or m.folder
         self.model.move(m, READER, target)
         return True
 
@@ -232,7 +233,7 @@ class ReaderHand:
         if not self.attempt(m, copy) or not copies:
             return False
         new = self.model.add(Message(m.token, m.version, m.content, target, m.flags), READER)
-        new.inode, m.copied = copies[0], True
+        new.inode, new.source, m.copied = copies[0], m.source or m.folder, True
         self.model.touch(READER, m.folder)
         self.model.note(READER, "copy", m, new)
         return True

@@ -306,6 +306,16 @@ def test_large_folder_renamed_on_the_server(large, newest):
     large.settle()
 
 
+def test_large_folder_renamed_to_the_name_of_one_that_went(large):
+    large.kill()
+    large.there.unselect()
+    large.there.ok(large.there.imap.delete("Work"))
+    large.model.remove_folder("Work", SERVER)
+    large.there.ok(large.there.imap.rename("Sent", "Work"))
+    large.model.rename_folder("Sent", "Work", SERVER)
+    large.settle()
+
+
 @pytest.mark.parametrize("state", ["kept", "lost"])
 def test_unseen_edit(small, state):
     small.kill()
