@@ -275,10 +275,11 @@ class ReaderHand:
         return True
 
     def touch(self, offline):
-        """A new time and the same text: nothing changes."""
+        """A new time and the same text: nothing changes, but the date of a message that has to go up for another reason."""
         m = self.choose(lambda m: self.model.may_change(m, READER) and m.changer is None)
         if not m or not self.attempt(m, os.utime):
             return False
+        m.date = None
         self.model.note(READER, "touch", m)
         return True
 
