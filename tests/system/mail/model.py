@@ -141,7 +141,8 @@ class Model:
 
     def own(self, name, side):
         """Whether the side alone was in the folder and those below it, so that it may rename or remove them."""
-        return name != "INBOX" and all(self.folders[f].touched <= {side} and self.free(f, side) for f in self.below(name))
+        return name != "INBOX" and all(self.folders[f].touched <= {side} and self.free(f, side) for f in self.below(name)) and \
+            all(who == side for n, who in self.names.items() if n.startswith(name + "/"))
 
     def has_twin(self, m, folder, side):
         """Whether the other side has put the same text there in this round: after a kill one would do for both."""
@@ -365,12 +366,14 @@ def folder_list(imap):
 
 def see_server(imap):
     """{folder: {UID: Seen}}."""
-    return {name: see_mailbox(imap, name) for name in folder_list(imap)}
+    seen = {name: see_mailbox(imap, name) for name in folder_list(imap)}
+    return {name: found for name, found in seen.items() if found is not None}
 
 
 def see_mailbox(imap, name):
     result, count = imap.select('"%s"' % mutf7(name), readonly=True)
-    assert result == "OK", (name, count)
+    if result != "OK":  # Dovecot's index of folders is a second behind now and then
+        return None
     found = {}
     if int(count[0]) == 0:
         return found
