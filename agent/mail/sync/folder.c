@@ -1,4 +1,5 @@
 #include "agent/mail/sync/folder.h"
+#include "agent/mail/sync/age.h"
 #include "agent/mail/sync/hook.h"
 #include "agent/mail/sync/list.h"
 #include "agent/mail/sync/local.h"
@@ -21,7 +22,6 @@
 #include <string.h>
 
 #define WINDOW_MS 10000 /* removals within it are looked at together */
-#define AGE_BATCH 256
 
 /* What one pass over a folder gathers. */
 struct pass {
@@ -69,11 +69,6 @@ int sync_pause(const struct sync *s, int ms) {
     if (n < 0 && errno != EINTR)
         return err_errno("cannot wait");
     return n > 0 ? err_set(ERR_CANCELED, "canceled") : 0;
-}
-
-uint32_t sync_keep_since(const struct sync *s) {
-    int64_t since = clock_real_ms() / 1000 - (int64_t)s->keep_days * 86400;
-    return s->keep_days && since > 0 && since < UINT32_MAX ? (uint32_t)since : 0;
 }
 
 void sync_folder_problem(struct sync_folder *f, const char *fmt, ...) {
@@ -323,7 +318,7 @@ static int pass_plan(struct pass *p) {
                             .local_complete = p->local.complete,
                             .read_only = imap->read_only,
                             .permanent = keyword_mask(&p->folder->keywords, imap),
-                            .keep_since = sync_keep_since(p->sync)};
+                            .keep_since = age_since(p->sync)};
     if (!in.local_complete)
         sync_folder_problem(p->folder, "the folder is being changed; removals are looked at again later");
     p->complete = p->complete && in.remote_complete && in.local_complete;
@@ -747,61 +742,4 @@ int sync_folder_look(struct sync *s, struct sync_folder *f) {
     if (r == 0)
         f->pending = (int64_t)(local.list.n + local.n_gone);
     return r == ERR_INVALID || r > 0 ? 0 : r; /* the next pass says what is in the way */
-}
-
-/* Marks messages that are too old, as far as they are not edited: *ret_n of them, moved to the front. */
-static int age_mark(struct sync *s, struct sync_folder *f, const struct maildir *m, struct plan_base *old,
-                    size_t n, size_t *ret_n) {
-    size_t kept = 0;
-    int r = state_begin(s->state);
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        struct plan_local item = {.uid = old[i].uid, .flags = old[i].local, .seconds = old[i].seconds};
-        struct state_message row = {0};
-        bool edited = false;
-        r = state_message_get(s->state, f->row.id, old[i].uid, &row);
-        if (r == 0)
-            r = maildir_is_edited(m, NULL, &item, row.size, row.crc, &edited);
-        if (r > 0 || edited) { /* a reader did something that is not up yet */
-            f->hints.scan = f->dirty = true;
-            continue;
-        }
-        if (r == 0)
-            r = state_message_kind(s->state, f->row.id, old[i].uid, PLAN_OLD);
-        old[kept++] = old[i];
-    }
-    r = r < 0 ? r : state_commit(s->state);
-    if (r < 0) {
-        state_rollback(s->state);
-        return r;
-    }
-    mail_hook_step();
-    *ret_n = kept;
-    return 0;
-}
-
-int sync_folder_age(struct sync *s, struct sync_folder *f) {
-    cleanup(maildir) struct maildir m = MAILDIR_INIT;
-    struct plan_base old[AGE_BATCH];
-    size_t n = 0, marked = 1, total = 0;
-    uint32_t since = sync_keep_since(s);
-    int r = state_want(s->state, f->row.id, since, false);
-    if (r < 0 || !since || f->row.uidvalidity == 0) /* the caller counts */
-        return r;
-    r = sync_folder_open(s, f, &m);
-    while (r == 0 && marked > 0) {
-        marked = 0;
-        r = state_aged(s->state, f->row.id, since, old, AGE_BATCH, &n);
-        if (r == 0 && n > 0) /* the rows first, so that a missing file is not taken for a reader's removal */
-            r = age_mark(s, f, &m, old, n, &marked);
-        for (size_t i = 0; r == 0 && i < marked; i++) {
-            int code = maildir_unlink(
-                &m, NULL,
-                &(struct plan_local){.uid = old[i].uid, .flags = old[i].local, .seconds = old[i].seconds});
-            r = code < 0 ? code : 0;
-        }
-        total += marked;
-    }
-    if (total > 0)
-        log_info("%zu messages are older than %d days and left the copy", total, s->keep_days);
-    return r < 0 ? r : state_counts_all(s->state, &s->counts);
 }

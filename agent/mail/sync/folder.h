@@ -105,12 +105,6 @@ int sync_folder_run(struct sync *s, struct sync_folder *f);
 /* Looks at the disk alone: counts the local changes into `pending`. */
 int sync_folder_look(struct sync *s, struct sync_folder *f);
 
-/* Lets messages go that are older than keep_days. */
-int sync_folder_age(struct sync *s, struct sync_folder *f);
-
-/* The seconds from which on messages are kept, 0: all. */
-uint32_t sync_keep_since(const struct sync *s);
-
 /* Waits `ms`. ERR_CANCELED. */
 int sync_pause(const struct sync *s, int ms);
 

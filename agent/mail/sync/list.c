@@ -385,7 +385,7 @@ static struct sync_folder *find_renamed(const struct folder_list *l, const struc
     struct sync_folder *found = NULL;
     for (size_t i = 0; i < l->n; i++) {
         struct sync_folder *f = l->items[i];
-        if (!f->listed || !f->told || f->row.uidvalidity != 0 ||
+        if (f == old || !f->listed || !f->told || f->row.uidvalidity == f->status.uidvalidity ||
             f->status.uidvalidity != old->row.uidvalidity)
             continue;
         if (found)
@@ -395,6 +395,16 @@ static struct sync_folder *find_renamed(const struct folder_list *l, const struc
     return found;
 }
 
+/* Removes the copy of a mailbox whose name another one has now. *ret_done: not, while it has to be confirmed.
+ */
+static int list_clear(struct sync *s, struct sync_folder *f, bool *ret_done) {
+    struct state_counts counts = {0};
+    bool left = false;
+    int r = state_counts_of(s->state, f->row.id, &counts);
+    *ret_done = r == 0 && (s->confirmed || !plan_is_suspicious((size_t)counts.have, (size_t)counts.have));
+    return *ret_done ? maildir_remove(s->store.root, f->directory, f->row.hash, &left) : r;
+}
+
 /* A folder whose mailbox was renamed on the server moves, with its files. *ret_done: it was one. */
 static int list_renamed(struct sync *s, struct folder_list *l, struct sync_folder *f, bool *ret_done) {
     struct sync_folder *now = f->row.uidvalidity ? find_renamed(l, f) : NULL;
@@ -402,6 +412,11 @@ static int list_renamed(struct sync *s, struct folder_list *l, struct sync_folde
     int r = now ? is_same_mailbox(s, f, now, &same) : 0;
     if (r < 0 || !same)
         return r;
+    if (now->row.uidvalidity != 0) { /* the mailbox that had the name is gone */
+        r = list_clear(s, now, &same);
+        if (r < 0 || !same)
+            return r;
+    }
     r = maildir_rename(s->store.root, f->directory, now->directory);
     if (r == ERR_REFUSED || r == ERR_INVALID)
         return 0;

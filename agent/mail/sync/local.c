@@ -1,4 +1,5 @@
 #include "agent/mail/sync/local.h"
+#include "agent/mail/sync/match.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
 
@@ -194,19 +195,31 @@ static int local_extras(struct sync_folder *f, const struct maildir *m, const st
     return r < 0 ? r : 0;
 }
 
-/* Whether the text of a file with another time is another text; files without a row are not looked at. */
+/* A file with the name of a message that is not in the copy, and another time than we give: the rest of a
+ * download, when the server's message begins with it; else a reader's edit of a message whose row was lost.
+ */
+static int local_check_rest(struct sync *s, const struct sync_folder *f, const struct maildir *m,
+                            struct plan_local *item) {
+    struct content content = {0};
+    bool rest = true;
+    if (!s->imap || s->selected != f)
+        return 0;
+    int r = maildir_measure(m, item, &content);
+    if (r == 0 && content.size > 0)
+        r = match_verify(s, item->uid, content.size, content.crc, &rest);
+    item->edited = r == 0 && !rest;
+    return r < 0 ? r : 0;
+}
+
+/* Whether the text of a file with another time is another text. */
 static int local_check(struct sync *s, const struct sync_folder *f, const struct maildir *m,
                        const struct buf *names, struct plan_local *item) {
     struct state_message row = {0};
     int r = state_message_get(s->state, f->row.id, item->uid, &row);
     if (r < 0)
         return r;
-    if (r > 0) /* nothing is known of it, perhaps because the state was lost: its time is all there is */
-        return 0;
-    if (row.kind != PLAN_HAVE) { /* the rest of a download */
-        item->edited = false;
-        return 0;
-    }
+    if (r > 0 || row.kind != PLAN_HAVE)
+        return local_check_rest(s, f, m, item);
     r = maildir_is_edited(m, names, item, row.size, row.crc, &item->edited);
     if (r == MAILDIR_VANISHED)
         item->edited = false;

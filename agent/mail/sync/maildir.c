@@ -529,6 +529,22 @@ int maildir_entry_detach(const struct maildir *m, const char *entry, struct buf 
     return maildir_entry(foreign, MAILDIR_CUR, now);
 }
 
+int maildir_entry_settle(const struct maildir *m, const char *entry, uint32_t seconds, uint64_t size,
+                         uint32_t crc) {
+    cleanup(fd) int fd = -1;
+    struct content content = {0};
+    struct stat st;
+    int r = maildir_entry_open(m, entry, &fd);
+    if (r != 0)
+        return r == ERR_INVALID ? 0 : r;
+    if (fstat(fd, &st) != 0)
+        return err_errno("cannot read a mail file");
+    if (!time_differs(&st, seconds))
+        return 0;
+    r = content_measure(fd, &content);
+    return r == 0 && content.size == size && content.crc == crc ? set_time(fd, seconds) : r;
+}
+
 int maildir_entry_adopt(const struct maildir *m, const char *entry, const struct timespec *read, uint32_t uid,
                         uint32_t seconds, uint32_t flags) {
     char now[MAILDIR_NAME_MAX];
@@ -705,7 +721,8 @@ int maildir_remove(int root, const char *directory, uint32_t hash, bool *ret_lef
 }
 
 int maildir_rename(int root, const char *from, const char *to) {
-    static const char *const parts[] = {"cur", "new", "tmp", KEYWORD_FILE};
+    static const char *const parts[] = {KEYWORD_FILE, "cur", "new",
+                                        "tmp"}; /* what letters mean comes first */
     cleanup(fd) int old = open_beneath(root, from), now = -1;
     if (old < 0)
         return errno == ENOENT ? MAILDIR_VANISHED : open_error();

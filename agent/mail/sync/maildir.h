@@ -90,6 +90,10 @@ int maildir_entry_open(const struct maildir *m, const char *entry, int *ret_fd);
 int maildir_entry_unlink(const struct maildir *m, const char *entry);
 int maildir_entry_detach(const struct maildir *m, const char *entry, struct buf *foreign);
 
+/* Sets its time right, where only that differs from what was written with that size and checksum. */
+int maildir_entry_settle(const struct maildir *m, const char *entry, uint32_t seconds, uint64_t size,
+                         uint32_t crc);
+
 /* Makes it the copy of a message: name, time and flags. `read` is the time that it had when it was read:
  * where it has another one by now, that stays, so that the edit shows. */
 int maildir_entry_adopt(const struct maildir *m, const char *entry, const struct timespec *read, uint32_t uid,

@@ -77,26 +77,31 @@ int match_list(struct sync *s, struct sync_folder *f, uint32_t first, struct mat
     return 0;
 }
 
-int match_verify(struct sync *s, uint32_t uid, uint32_t crc, bool *ret) {
+int match_verify(struct sync *s, uint32_t uid, uint64_t n, uint32_t crc, bool *ret) {
+    struct imap_session *imap = s->imap;
+    uint64_t seen = 0;
     uint32_t sum = 0;
     bool body = false;
-    int r = imap_send(s->imap, "UID FETCH %u (UID BODY.PEEK[])", uid);
-    s->imap->stream = true;
-    while (r >= 0 && (r = imap_next(s->imap, -1)) > 0 && r != IMAP_NEXT_DONE) {
-        const struct imap_parser *p = &s->imap->parser;
+    int r = imap_send(imap, "UID FETCH %u (UID BODY.PEEK[])", uid);
+    imap->stream = true;
+    while (r >= 0 && (r = imap_next(imap, -1)) > 0 && r != IMAP_NEXT_DONE) {
+        const struct imap_parser *p = &imap->parser;
+        const char *data = r == IMAP_NEXT_DATA ? p->chunk : NULL;
+        size_t len = r == IMAP_NEXT_DATA ? p->chunk_len : 0;
         uint64_t number = 0;
-        if (r == IMAP_NEXT_DATA)
-            sum = content_crc(sum, p->chunk, p->chunk_len);
-        if (r != IMAP_NEXT_UNTAGGED || !imap_is_numbered(p, "FETCH", &number))
-            continue;
-        const struct imap_node *text = imap_attribute(p, 2, "BODY[]");
-        body = body || text;
-        if (text && text->type == IMAP_STRING)
-            sum = content_crc(0, imap_node_text(p, text), text->len);
+        if (r == IMAP_NEXT_UNTAGGED && imap_is_numbered(p, "FETCH", &number)) {
+            const struct imap_node *text = imap_attribute(p, 2, "BODY[]");
+            body = body || text;
+            data = text && text->type == IMAP_STRING ? imap_node_text(p, text) : NULL;
+            len = data ? text->len : 0;
+        }
+        size_t take = len < n - seen ? len : (size_t)(n - seen);
+        sum = take ? content_crc(sum, data, take) : sum;
+        seen += take;
     }
-    s->imap->stream = false;
+    imap->stream = false;
     if (r >= 0)
-        *ret = body && sum == crc;
+        *ret = body && sum == crc && (n == UINT64_MAX || seen == n);
     return r < 0 ? r : 0;
 }
 
@@ -181,7 +186,7 @@ static int match_entry(struct match *m, const char *entry) {
     bool same = found != NULL;
     /* A file that may have been edited: another text can have the same size. */
     if (found && (!ours || st.st_mtim.tv_sec != (time_t)seconds || st.st_mtim.tv_nsec != 0))
-        r = match_verify(m->sync, found->uid, wire ? content.wire_crc : content.crc, &same);
+        r = match_verify(m->sync, found->uid, UINT64_MAX, wire ? content.wire_crc : content.crc, &same);
     if (r < 0 || !same)
         return r;
     uint32_t local = name_flags(suffix, NULL);
@@ -229,9 +234,28 @@ static int match_removed(struct match *m) {
     return r;
 }
 
+/* Files that were only touched get their time back, as long as their rows can tell. */
+static int match_touched(struct match *m, const struct buf *entries) {
+    int r = 0;
+    for (size_t at = 0; r >= 0 && at < entries->len; at += strlen(entries->data + at) + 1) {
+        struct name_message name = {0};
+        struct state_message row = {0};
+        const char *suffix = NULL;
+        if (!name_parse(entries->data + at + 1, &name, &suffix) || name.uidvalidity != m->old)
+            continue;
+        r = state_message_get(m->sync->state, m->folder->row.id, name.uid, &row);
+        if (r == 0 && row.kind == PLAN_HAVE)
+            r = maildir_entry_settle(m->maildir, entries->data + at, (uint32_t)name.seconds, row.size,
+                                     row.crc);
+    }
+    return r < 0 ? r : 0;
+}
+
 /* Within a transaction. */
 static int match_all(struct match *m, uint32_t uidvalidity, const struct maildir_list *list) {
-    int r = state_folder_reset(m->sync->state, m->folder->row.id, uidvalidity);
+    int r = match_touched(m, &list->stale);
+    if (r == 0)
+        r = state_folder_reset(m->sync->state, m->folder->row.id, uidvalidity);
     if (r == 0)
         r = match_entries(m, &list->stale, false);
     if (r == 0)

@@ -20,8 +20,9 @@ struct match_message {
 int match_list(struct sync *s, struct sync_folder *f, uint32_t first, struct match_message **ret,
                size_t *ret_n);
 
-/* Reads a message of the selected mailbox and compares its checksum. */
-int match_verify(struct sync *s, uint32_t uid, uint32_t crc, bool *ret);
+/* Reads a message of the selected mailbox and compares the checksum of its first `n` bytes (UINT64_MAX: of
+ * all of it). *ret false also when it is not there, or shorter. */
+int match_verify(struct sync *s, uint32_t uid, uint64_t n, uint32_t crc, bool *ret);
 
 /*
  * Starts the folder anew under `uidvalidity`, which the session has just selected: files of the mailbox under

@@ -87,9 +87,12 @@ static int entry_remove(struct buf *entries, const char *entry) {
 static uint32_t translate(const struct keywords *from, struct keywords *to, uint32_t flags) {
     uint32_t out = flags & ~FLAGS_KEYWORDS;
     for (int i = 0; i < FLAGS_SLOTS; i++) {
-        if (!(flags & FLAGS_SLOT(i)) || !from->names[i])
+        if (!(flags & FLAGS_SLOT(i)))
             continue;
-        int slot = keyword_slot(to, from->names[i], strlen(from->names[i]), true);
+        /* A letter that only the other folder knows came with its file of keywords, when the directory was
+         * renamed. */
+        const char *name = from->names[i] ? from->names[i] : to->names[i];
+        int slot = name ? keyword_slot(to, name, strlen(name), true) : -1;
         out |= slot >= 0 ? FLAGS_SLOT(slot) : 0;
     }
     return out;
@@ -338,7 +341,7 @@ static int is_candidate(struct sync *s, const struct sync_folder *f, const struc
         same = false;
     r = 0;
     if (same && m->size == intent->wire_size && m->size <= VERIFY_MAX)
-        r = match_verify(s, m->uid, intent->wire_crc, &same);
+        r = match_verify(s, m->uid, UINT64_MAX, intent->wire_crc, &same);
     if (r == 0)
         *ret = same;
     return r;
@@ -425,7 +428,7 @@ static int transfer(struct batch *b, struct sync_folder *source, enum upload_way
     uint32_t from[BATCH];
     size_t index[BATCH], n = 0;
     for (size_t i = 0; i < b->n; i++)
-        if (b->items[i].source == source && b->items[i].way == way)
+        if (b->items[i].source == source && b->items[i].way == way && !uids[i] && !lost[i])
             index[n++] = i;
     if (n == 0)
         return 0;

@@ -1,4 +1,5 @@
 #include "agent/mail/sync/work.h"
+#include "agent/mail/sync/age.h"
 #include "agent/mail/sync/download.h"
 #include "agent/mail/sync/local.h"
 #include "agent/mail/sync/tree.h"
@@ -178,7 +179,7 @@ static int age_all(struct sync *s) {
     if (s->age_at && clock_boot_ms() < s->age_at)
         return 0;
     for (size_t i = 0; r == 0 && i < s->folders->n; i++)
-        r = sync_folder_age(s, s->folders->items[i]);
+        r = age_folder(s, s->folders->items[i]);
     s->age_at = clock_boot_ms() + AGE_MS;
     return r < 0 ? r : state_counts_all(s->state, &s->counts);
 }

@@ -185,6 +185,8 @@ class ServerHand:
         return True
 
     def rename(self):
+        if not self.model.uidplus:  # what is marked as removed there may come down again, when the engine is killed in between
+            return False
         names = [f for f in self.model.folders if self.model.own(f, SERVER)]
         new = self.choose_name()
         if not names or not new:
