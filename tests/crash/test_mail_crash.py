@@ -139,6 +139,20 @@ def test_folder_renamed_and_a_message_moved_into_it(make_world):
         world.settle()
 
 
+@pytest.mark.parametrize("step", range(1, 9))
+def test_folder_renamed_and_another_made_below_its_old_name(make_world, step):
+    world = make_world(step)
+    world.fill(["Work"], 20)
+    world.settle()
+    world.kill()
+    world.here.directory("Work").rename(world.here.directory("A"))
+    world.model.rename_folder("Work", "A", READER)
+    world.here.make_folder(True, "Work/Sub")
+    world.model.note("engine", "killed after step %d" % step)
+    survives(world, step)
+    world.settle()
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 13, 21, 34, 55])
 def test_first_sync_killed(make_world, step):
     world = make_world(step)

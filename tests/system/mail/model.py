@@ -289,8 +289,12 @@ class Model:
                 found.pop(m.uid, None)
             else:
                 open_ones.append(m)
+        texts = collections.Counter(m.content for m in open_ones)
+        for m in open_ones:
+            if texts[m.content] > 1:  # which of them got which date is the engine's business
+                m.date = None
         for strict in (True, False):
-            for m in sorted(open_ones, key=lambda m: (m.maybe, m.date is None)):
+            for m in sorted(open_ones, key=lambda m: m.maybe):
                 uid = next((u for u, seen in sorted(found.items()) if matches(m, seen, m.loose and not strict)), None)
                 if uid is not None:
                     m.uid, m.flags, m.date = uid, set(found[uid].flags), found[uid].date
@@ -372,7 +376,7 @@ def see_server(imap):
 
 def see_mailbox(imap, name):
     result, count = imap.select('"%s"' % mutf7(name), readonly=True)
-    if result != "OK":  # Dovecot's index of folders is a second behind now and then
+    if result != "OK":  # Dovecot lists the old name of a renamed folder, if there is one below it
         return None
     found = {}
     if int(count[0]) == 0:
