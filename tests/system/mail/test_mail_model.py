@@ -176,6 +176,23 @@ def test_files_that_come_back_need_no_confirmation(large):
     assert len(see_server(large.there.imap)["Sent"]) == 30
 
 
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("kind", ["full", "bare"])
+def test_many_files_moved(make_world, kind, running):
+    """They are not gone: nobody is asked."""
+    world = make_world(kind, 1)
+    world.fill(("Sent", "Work"), 0)
+    for _ in range(24):
+        world.there.append("Sent", flags=[], copies=1)
+    world.settle()
+    world.child.process.send_signal(signal.SIGSTOP) if running else world.kill()
+    for m in mail_in(world, "Sent")[:20]:
+        reader_moves(world, m, "Work")
+    if running:
+        world.child.process.send_signal(signal.SIGCONT)
+    world.settle()
+
+
 def test_ten_of_twenty_are_no_accident(make_world):
     world = make_world("full", 1)
     for _ in range(20):
