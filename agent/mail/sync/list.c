@@ -83,6 +83,7 @@ static int folder_make(struct sync *s, const char *mailbox, size_t n, const char
                              &f->row);
     if (r < 0)
         return r;
+    f->born_here = f->row.uidvalidity == 0 && f->row.uidnext == FOLDER_BORN_HERE;
     if (strcmp(f->mailbox, "INBOX") == 0)
         f->use = FOLDER_USE_INBOX;
     *ret = steal(f);
@@ -441,7 +442,7 @@ static int list_remove(struct sync *s, struct folder_list *l, struct sync_folder
     struct state_counts counts = {0};
     bool left = false;
     int r = f->quoted ? imap_command(s->imap, "STATUS %s (MESSAGES)", f->quoted) : IMAP_NO;
-    if (r != IMAP_NO)
+    if (r != IMAP_NO || (f->listed && s->imap->code != IMAP_CODE_NONEXISTENT))
         return r < 0 ? r : 0;
     r = state_counts_of(s->state, f->row.id, &counts);
     if (r < 0)
@@ -495,7 +496,8 @@ static int list_sweep(struct sync *s, struct folder_list *l) {
     for (size_t i = 0; r == 0 && i < l->n;) {
         struct sync_folder *f = l->items[i];
         bool gone = false;
-        if (!f->listed) {
+        /* Some that LIST names are not there (Dovecot 2.3.19, after a RENAME): then no STATUS came. */
+        if (!f->listed || (!f->told && f->use == FOLDER_USE_NONE && f->row.uidvalidity)) {
             bool renamed = false;
             r = list_renamed(s, l, f, &renamed);
             if (r == 0 && !renamed)

@@ -529,6 +529,19 @@ int maildir_entry_detach(const struct maildir *m, const char *entry, struct buf 
     return maildir_entry(foreign, MAILDIR_CUR, now);
 }
 
+/* A rename that replaces nothing. Not every file system can tell (FUSE): there a look has to do. */
+static int rename_new(int from, const char *old, int to, const char *now) {
+    if (renameat2(from, old, to, now, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    if (faccessat(to, now, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return renameat(from, old, to, now);
+}
+
 int maildir_entry_settle(const struct maildir *m, const char *entry, uint32_t seconds, uint64_t size,
                          uint32_t crc) {
     cleanup(fd) int fd = -1;
@@ -552,9 +565,10 @@ int maildir_entry_adopt(const struct maildir *m, const char *entry, const struct
     enum maildir_place from = maildir_entry_place(entry), to = place_of(flags, from);
     struct stat st;
     file_name(m, uid, seconds, flags, to, now);
-    if (renameat(dir_of(m, from), entry + 1, dir_of(m, to), now) != 0 ||
+    bool is_named = from == to && strcmp(entry + 1, now) == 0;
+    if ((!is_named && rename_new(dir_of(m, from), entry + 1, dir_of(m, to), now) != 0) ||
         fstatat(dir_of(m, to), now, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? MAILDIR_VANISHED : err_errno("cannot rename a mail file");
+        return errno == ENOENT || errno == EEXIST ? MAILDIR_VANISHED : err_errno("cannot rename a mail file");
     bool same = st.st_mtim.tv_sec == read->tv_sec && st.st_mtim.tv_nsec == read->tv_nsec;
     if (same && utimensat(dir_of(m, to), now, times, AT_SYMLINK_NOFOLLOW) != 0 && errno != ENOENT)
         return err_errno("cannot set the time of a mail file");
@@ -733,7 +747,7 @@ int maildir_rename(int root, const char *from, const char *to) {
         (void)unlinkat(now, "tmp", AT_REMOVEDIR);
     }
     for (size_t i = 0; r == 0 && i < sizeof parts / sizeof *parts; i++)
-        if (renameat2(old, parts[i], now, parts[i], RENAME_NOREPLACE) != 0 && errno != ENOENT)
+        if (rename_new(old, parts[i], now, parts[i]) != 0 && errno != ENOENT)
             r = errno == EEXIST ? err_set(ERR_REFUSED, "a folder of that name is already there")
                                 : err_errno("cannot rename a mail folder");
     if (r == 0)

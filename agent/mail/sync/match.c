@@ -105,11 +105,12 @@ int match_verify(struct sync *s, uint32_t uid, uint64_t n, uint32_t crc, bool *r
     return r < 0 ? r : 0;
 }
 
-/* The first message that is not taken, of that Message-ID and size, or of that size and date without one. */
+/* A message that is not taken, of that Message-ID and size, or of that size and date without one: the one
+ * with that UID where there are several, else one of that date. */
 static struct match_message *match_find(struct match_message *list, size_t n, uint64_t id, uint64_t size,
-                                        uint32_t seconds) {
+                                        uint32_t seconds, uint32_t uid) {
     size_t low = 0, high = n;
-    struct match_message *other = NULL;
+    struct match_message *dated = NULL, *other = NULL;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         bool before = list[middle].id != id ? list[middle].id < id : list[middle].size < size;
@@ -119,11 +120,13 @@ static struct match_message *match_find(struct match_message *list, size_t n, ui
     for (; low < n && list[low].id == id && list[low].size == size; low++) {
         if (list[low].taken)
             continue;
-        if (list[low].seconds == seconds)
+        if (list[low].uid == uid)
             return &list[low];
+        if (list[low].seconds == seconds)
+            dated = dated ? dated : &list[low];
         other = other ? other : &list[low];
     }
-    return id ? other : NULL;
+    return dated ? dated : id ? other : NULL;
 }
 
 /* A matching under way. */
@@ -179,10 +182,11 @@ static int match_entry(struct match *m, const char *entry) {
     if (r < 0)
         return r;
     uint32_t seconds = ours ? (uint32_t)name.seconds : (uint32_t)st.st_mtim.tv_sec;
-    struct match_message *found = match_find(m->list, m->n, content.id, content.size, seconds);
+    uint32_t uid = ours && name.uidvalidity == m->maildir->uidvalidity ? name.uid : 0;
+    struct match_message *found = match_find(m->list, m->n, content.id, content.size, seconds, uid);
     bool wire = !found;
     if (!found)
-        found = match_find(m->list, m->n, content.id, content.wire_size, seconds);
+        found = match_find(m->list, m->n, content.id, content.wire_size, seconds, uid);
     bool same = found != NULL;
     /* A file that may have been edited: another text can have the same size. */
     if (found && (!ours || st.st_mtim.tv_sec != (time_t)seconds || st.st_mtim.tv_nsec != 0))

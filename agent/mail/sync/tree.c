@@ -206,9 +206,11 @@ static int tree_create(struct sync *s, struct folder_list *l, const char *direct
     }
     r = folder_list_add(s, l, mailbox.data, directory);
     struct sync_folder *f = r == 0 ? folder_list_find_directory(l, directory) : NULL;
-    if (f)
-        f->born_here = f->row.uidvalidity == 0;
-    return r;
+    if (!f || f->row.uidvalidity != 0)
+        return r;
+    f->born_here = true;
+    f->row.uidnext = FOLDER_BORN_HERE; /* also after a crash */
+    return state_folder_put(s->state, &f->row);
 }
 
 /* A directory that no folder has. */

@@ -16,6 +16,7 @@
 #define BATCH 32
 #define BATCH_BYTES ((uint64_t)4 << 20)
 #define RENAMES_MAX 3 /* how often a file is looked for under another name */
+#define RECOVER_MS 700
 #define RETRY_MIN_MS 60000
 #define RETRY_MAX_MS 3600000
 #define VERIFY_MAX                                                                                           \
@@ -724,6 +725,9 @@ int upload_recover(struct sync *s) {
     int r = state_uploads(s->state, &intents, &n);
     if (r == 0 && n > 0)
         log_info("%zu messages were on their way to the server when the last session ended", n);
+    /* The server may still be at what the dead connection asked for. */
+    if (r == 0 && n > 0)
+        r = sync_pause(s, RECOVER_MS);
     for (size_t i = 0; r == 0 && n > 0 && i < s->folders->n; i++) {
         struct sync_folder *f = s->folders->items[i];
         bool any = false;
