@@ -139,6 +139,7 @@ class ServerHand:
         self.model.touch(SERVER, m.origin[0])
         self.model.went(m.origin[0], SERVER)
         m.maybe, m.origin = not m.survives, None
+        m.loose = m.loose or m.maybe
         return True
 
     def copy(self):
