@@ -402,6 +402,9 @@ static int batch_find(struct batch *b, uint32_t *uids, bool *lost) {
     if (r != 0)
         return r < 0 ? r : err_set(ERR_PROTOCOL, "the mail server does not open a folder: %s", s->imap->text);
     r = match_list(s, b->folder, b->folder->row.uidnext, &list, &n);
+    for (size_t i = 0; r == 0 && i < n; i++) /* those that the server named are others */
+        for (size_t k = 0; k < b->n; k++)
+            list[i].taken = list[i].taken || list[i].uid == uids[k];
     for (size_t i = 0; r == 0 && i < b->n; i++) {
         const struct upload *u = &b->items[i];
         struct state_upload intent = {
