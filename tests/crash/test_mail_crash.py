@@ -171,25 +171,6 @@ def test_killed_again_and_again(make_world, seed):
         world.settle()
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
-def test_killed_at_random_moments_under_load(make_world, seed):
-    world = make_world(seed)
-    world.fill(messages=40)
-    world.settle()
-    for _ in range(150):
-        world.there.append()
-        world.here.new(False)
-    world.operate(60, offline=False)
-    for _ in range(8):
-        world.start()
-        world.order()
-        world.child.receive(world.rng.random() * 0.4)
-        world.operate(5, offline=False)
-        world.kill()
-        world.operate(5, offline=False)
-    world.settle()
-
-
 # -- torn state -----------------------------------------------------------------------------------------------------
 
 

@@ -339,6 +339,7 @@ static int pass_guard(struct pass *p) {
     struct state_counts counts = {0};
     int64_t now = clock_boot_ms();
     size_t stale = count_entries(&p->local.list.stale), removed = p->plan.expunges;
+    removed -= removed < f->moved_out ? removed : f->moved_out;
     int r = state_counts_of(p->sync->state, f->row.id, &counts);
     if (r < 0)
         return r;
@@ -658,6 +659,7 @@ static int pass_commit(struct pass *p) {
         return r;
     mail_hook_step();
     f->keywords.changed = f->born_here = false;
+    f->moved_out = 0;
     f->row = row;
     f->pending = left;
     f->again =

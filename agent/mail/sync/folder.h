@@ -80,8 +80,10 @@ struct sync_folder {
     unsigned upload_fails;
     uint32_t
         fetch_below; /* where the download of short messages goes on; UINT32_MAX: at the newest; 0: nowhere */
-    uint32_t large_below;         /* the same of long ones */
-    int64_t window_at;            /* of removals: clock_boot_ms() of its start, */
+    uint32_t large_below; /* the same of long ones */
+    size_t moved_out;     /* messages that were copied elsewhere because a reader moved them: their removal is
+                             none */
+    int64_t window_at;    /* of removals: clock_boot_ms() of its start, */
     size_t window_base, window_n; /* how many messages there were then, and how many went since */
     int64_t used_at;              /* clock_boot_ms() when a reader last did something here; 0: never */
     int64_t pending;              /* local changes not yet on the server, but for uploads */

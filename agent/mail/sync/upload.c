@@ -115,7 +115,7 @@ static int source_is_empty(struct sync *s, struct sync_folder *f, const struct s
     m.hash = f->row.hash;
     m.uidvalidity = f->row.uidvalidity;
     bool empty = r == MAILDIR_VANISHED;
-    if (r == 0 && !f->hints.scan)
+    if (r == 0)
         r = maildir_exists(
             &m, NULL, &(struct plan_local){.uid = row->uid, .flags = row->local, .seconds = row->seconds});
     if (r == MAILDIR_VANISHED && !empty) {
@@ -476,6 +476,7 @@ static int transfer(struct batch *b, struct sync_folder *source, enum upload_way
         if (b->items[index[i]].way == UPLOAD_MOVE)
             b->items[index[i]].way = UPLOAD_COPY;
         source->all = source->again = true;
+        source->moved_out++;
     }
     return 0;
 }
@@ -648,7 +649,14 @@ static int recover_row(struct batch *b, const struct maildir_list *list, const s
                                                              .seconds = item->seconds,
                                                              .part = -1});
     }
-    return 0;
+    return state_message_put(b->sync->state, b->folder->row.id,
+                             &(struct state_message){.uid = found->uid,
+                                                     .kind = PLAN_HAVE,
+                                                     .flags = found->flags,
+                                                     .local = found->flags,
+                                                     .seconds = found->seconds,
+                                                     .size = 1,
+                                                     .part = -1});
 }
 
 /* The size and checksum of files whose row was made from their name alone. */
