@@ -118,7 +118,9 @@ static int source_is_empty(struct sync *s, struct sync_folder *f, const struct s
     if (r == 0)
         r = maildir_exists(
             &m, NULL, &(struct plan_local){.uid = row->uid, .flags = row->local, .seconds = row->seconds});
-    if (r == MAILDIR_VANISHED && !empty) {
+    if (r == MAILDIR_VANISHED && !empty && f->hints.scan) {
+        f->moved_out++; /* or it has other flags: its own pass will know, and the message is copied for now */
+    } else if (r == MAILDIR_VANISHED && !empty) {
         empty = true;
         for (size_t i = 0; i < f->hints.n; i++) /* there, with other flags */
             empty = empty && f->hints.items[i].uid != row->uid;
