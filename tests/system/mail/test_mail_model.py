@@ -392,3 +392,18 @@ def reader_renames(world, folder, name):
     world.here.directory(name).parent.mkdir(parents=True, exist_ok=True)
     world.here.directory(folder).rename(world.here.directory(name))
     world.model.rename_folder(folder, name, READER)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_flagged_and_copied(small, running):
+    """The name of the copy's source is not the one that the engine knows: it is there all the same."""
+    small.child.process.send_signal(signal.SIGSTOP) if running else small.kill()
+    m = mail_in(small, "INBOX")[1]
+    small.here.set_flag(m, "\\Draft", "D", True)
+    path = small.here.locate(m)
+    small.here.make_folder(True, "Neu")
+    shutil.copy2(path, small.here.directory("Neu") / "cur" / os.path.basename(path).replace(":2,Da", ":2,D"))
+    small.model.add(Message(m.token, 1, m.content, "Neu", ["\\Draft"]), READER)
+    if running:
+        small.child.process.send_signal(signal.SIGCONT)
+    small.settle()
