@@ -26,9 +26,10 @@ from world import World  # noqa: E402
 mailchild.program = lambda: os.environ["SATCHEL_TEST_MAIL_CHILD"]
 
 SEED = int(os.environ.get("SATCHEL_MODEL_SEED", "1"))
-EVERY = 60    # steps after each of which it is killed
-STRIDE = 9    # beyond them
-SHARDS = 4
+# Steps after each of which it is killed, and beyond them the distance; more with SATCHEL_CRASH_STEPS=60.
+EVERY = int(os.environ.get("SATCHEL_CRASH_STEPS", "16"))
+STRIDE = 30
+SHARDS = 2
 USERS = 400
 NUMBERS = itertools.count()
 TORN = range(SEED, SEED + int(os.environ.get("SATCHEL_TORN_TIMES", "5")))
