@@ -65,8 +65,8 @@ class Book:
 
     def table(self):
         for key, value in self.about.items():
-            if isinstance(value, dict):
-                value = ", ".join("%s: %s" % (name, " ".join("%d %s" % (n, what) for what, n in counts.items())) for name, counts in value.items())
+            if key == "accounts":
+                value = ", ".join("%s: %d messages in %d folders" % (name, n["messages"], n["folders"]) for name, n in value.items())
             print("%-10s %s" % (key, value))
         for case, account in dict.fromkeys(key[:2] for key in self.rows):
             print("\n%s (%s)" % (TITLES[case], account))
