@@ -15,7 +15,7 @@ from model import FLAT_NAMES, READER, SERVER, Message, Model, folder_list, see_s
 from server_hand import quoted
 from world import World
 
-OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "320"))
+OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "200"))
 FIRST_SEED = int(os.environ.get("SATCHEL_MODEL_SEED", "1"))
 SERVERS = {
     "full": None,
