@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import shutil
 import subprocess
 
 from dovecot import Dovecot
@@ -65,9 +64,6 @@ class Accounts:
         self.folders[name] = dict(self.folders[login])
         self.server.add_user(name, PASSWORD)
         return name
-
-    def remove(self, login):
-        shutil.rmtree(self.server.home(login), ignore_errors=True)
 
     def total(self, login):
         return sum(self.folders[login].values())

@@ -68,10 +68,12 @@ class Book:
             if key == "accounts":
                 value = ", ".join("%s: %d messages in %d folders" % (name, n["messages"], n["folders"]) for name, n in value.items())
             print("%-10s %s" % (key, value))
-        for case, account in dict.fromkeys(key[:2] for key in self.rows):
-            print("\n%s (%s)" % (TITLES[case], account))
-            for key, row in self.rows.items():
-                if key[:2] == (case, account):
+        for account in dict.fromkeys(key[1] for key in self.rows):
+            for case, title in TITLES.items():
+                rows = [(key, row) for key, row in self.rows.items() if key[:2] == (case, account)]
+                if rows:
+                    print("\n%s (%s)" % (title, account))
+                for key, row in rows:
                     print(self._row(key, row["values"], FORMATS[row["unit"]]))
         print("\nGoals")
         for goal, value, met in self.goals():

@@ -68,7 +68,6 @@ class Bench:
                     check("messages of %s" % peer.name, copy.count(), self.accounts.total(mine))
                     self.book.of(login, peer.name, kind.name)
                     (self._steady_mbsync if peer is Mbsync else self._steady_satchel)(copy, mine, changes)
-                self.accounts.remove(mine)
 
     def _steady_mbsync(self, copy, login, changes):
         for run in range(self.options.runs):

@@ -67,10 +67,12 @@ struct sync_folder {
     bool again;                 /* what was done here left work for the next round */
     bool all;                   /* the next pass compares every message, also where nothing happened */
     bool opened;                /* since the engine started: tmp/ cleaned, keywords read */
-    bool born_here;             /* a reader made it, and its first pass is still to come */
-    bool sized;                 /* there are long messages: sizes are asked for */
-    bool first;                 /* its first copy is not complete */
-    bool asks;                  /* waits for a confirmation */
+    bool held;      /* its directory went while others were renamed: its mailbox is not deleted without a
+                       confirmation */
+    bool born_here; /* a reader made it, and its first pass is still to come */
+    bool sized;     /* there are long messages: sizes are asked for */
+    bool first;     /* its first copy is not complete */
+    bool asks;      /* waits for a confirmation */
     struct keywords keywords;
     struct hints hints;
     struct buf foreign; /* maildir entries of readers, to be uploaded */

@@ -427,6 +427,7 @@ static int list_renamed(struct sync *s, struct folder_list *l, struct sync_folde
     struct state_folder status = now->status;
     if (!mailbox || !directory)
         return err_set(ERR_SYSTEM, "out of memory");
+    l->moved = true;
     log_info("a mail folder was renamed on the server");
     r = folder_list_drop(s, l, now);
     if (r == 0)
@@ -520,6 +521,7 @@ static int by_name(const void *a, const void *b) {
 
 int folder_list_update(struct sync *s, struct folder_list *l) {
     bool inbox = false;
+    l->moved = false;
     int r = list_read(s, l);
     if (r < 0)
         return r;

@@ -16,6 +16,8 @@ struct folder_list {
     bool changed;   /* the server said that mailboxes came, went or changed their names */
     bool homeless;  /* a reader made a folder that cannot be made on the server: removed messages may be in it
                      */
+    bool moved;     /* folders were renamed in this pass: a directory that is gone may be one of them, and its
+                       mailbox is not deleted without a word */
     char problem[200]; /* mailboxes that were passed over, for a person; empty: none */
     char trouble[200]; /* folders of readers that cannot go up; likewise */
 };

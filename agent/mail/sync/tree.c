@@ -181,6 +181,7 @@ static int tree_rename(struct sync *s, struct folder_list *l, struct sync_folder
         return 0;
     }
     mail_hook_step();
+    l->moved = true;
     if (r == 0)
         log_info("a mail folder was renamed on this device");
     return r < 0 ? r : rename_rows(s, l, f, mailbox.data, directory);
@@ -281,7 +282,8 @@ static int tree_remove(struct sync *s, struct folder_list *l, struct sync_folder
     int r = state_counts_of(s->state, f->row.id, &counts);
     if (r < 0)
         return r;
-    f->asks = plan_is_suspicious((size_t)counts.have, (size_t)counts.have) && !s->confirmed;
+    f->held = f->held || (l->moved && counts.have > 0);
+    f->asks = (f->held || plan_is_suspicious((size_t)counts.have, (size_t)counts.have)) && !s->confirmed;
     if (f->asks) {
         f->problem[0] = '\0';
         sync_folder_problem(
@@ -318,6 +320,8 @@ int tree_delete(struct sync *s, struct folder_list *l) {
     for (size_t i = l->n; r == 0 && i > 0; i--) { /* what lies below others first */
         struct sync_folder *f = l->items[i - 1];
         bool dropped = false;
+        if (tree_has(&t, f->directory))
+            f->held = false;
         if (f->use != FOLDER_USE_NONE || (f->row.uidvalidity == 0 && !f->born_here) || !f->listed ||
             tree_has(&t, f->directory))
             continue;
