@@ -90,7 +90,7 @@ class Book:
         """This row against the drain, and against mbsync in the same place and on the native file system."""
         said = []
         base = self.median(case, account, "drain", "")
-        if base and peer != "drain":
+        if base and peer in ("mbsync", "satchel"):
             said.append("%.2fx the drain" % (middle / base))
         if peer == "satchel" and middle:
             for other in dict.fromkeys((place, "native")):
@@ -148,7 +148,7 @@ class Book:
                % (height * len(bars) + 20)]
         for n, ((_, account, peer, place), seconds) in enumerate(sorted(bars)):
             y, width = 10 + height * n, 400 * seconds / top
-            color = {"drain": "#888888", "mbsync": "#c0504d", "satchel": "#2e75b6"}[peer]
+            color = {"drain": "#888888", "files": "#bbbbbb", "mbsync": "#c0504d", "satchel": "#2e75b6"}[peer]
             out.append('<text x="5" y="%d">%s, %s %s</text><rect x="260" y="%d" width="%.1f" height="18" fill="%s"/>'
                        '<text x="%.1f" y="%d">%.2f s</text>' % (y + 14, account, peer, place, y, width, color, 268 + width, y + 14, seconds))
         with open(path, "w", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ import re
 import time
 
 import accounts
+import peers
 import places
 from line import Line
 from peers import Mbsync, Satchel, drain, is_flagged, resident, set_flag
@@ -44,6 +45,8 @@ class Bench:
             self.book.add("first", login, "drain", "", "s", seconds)
             self.book.add("first bytes", login, "drain", "", "bytes", size)
             for place in self.places:
+                with place(self.root) as empty, accounts.settled():
+                    self.book.add("first", login, "files", place.name, "s", peers.files(empty.path, total, size))
                 for peer in (Mbsync, Satchel):
                     self._first(login, peer, place, total)
 

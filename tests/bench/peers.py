@@ -1,4 +1,4 @@
-"""Who is measured: a drain, mbsync, and the mail child; the last two keep a copy in a directory."""
+"""Who is measured: a drain, plain files, mbsync, and the mail child; the last two keep a copy in a directory."""
 
 import os
 import pathlib
@@ -23,6 +23,22 @@ def drain(account, folders):
             line.command('EXAMINE "%s"' % folder)
             total += line.drain("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])")
     return time.monotonic() - began, total
+
+
+def files(directory, count, total):
+    """The same number of files of the same length, each with one write, durable together at the end: what the disk can do; seconds."""
+    data, at = b"x" * (total // count), os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        began = time.monotonic()
+        for n in range(count):
+            fd = os.open("%d.0123abcd_1700000000_%d.satchel,U=%d:2,S" % (1700000000 + n, n, n), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600,
+                         dir_fd=at)
+            os.write(fd, data)
+            os.close(fd)
+        os.sync()
+        return time.monotonic() - began
+    finally:
+        os.close(at)
 
 
 class Copy:
@@ -156,8 +172,7 @@ class Satchel(Copy):
 
     def __init__(self, path, account, folders):
         super().__init__(path, account, folders)
-        self.vault = self.path / "vault"
-        self.vault.mkdir(mode=0o700)
+        self.vault = self.path  # where a vault is mounted: what is durable is then a matter of the file system below
         self.child = None
 
     def folder(self, name):
