@@ -2,6 +2,7 @@
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
+#include "platform/base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -101,12 +102,20 @@ int vault_destroy_key(struct vault *v) {
 
 int vault_end_holders(struct vault *v, const struct holders_except *except, size_t *ended) {
     size_t n = 0;
-    int r = v->driver->end_holders(v, except, clock_boot_ms() + VAULT_KILL_MS, &n);
+    int r = v->driver->end_holders(v, except, 0, clock_boot_ms() + VAULT_KILL_MS, &n);
     *ended += n;
     return r < 0 || n ? r : VAULT_NOTHING;
 }
 
 int vault_force_close(struct vault *v, const struct holders_except *except) {
+    return v->driver->force_close(v, except, clock_boot_ms() + VAULT_DEADLINE_MS);
+}
+
+int vault_lock(struct vault *v, const struct holders_except *except, size_t *ended) {
+    int64_t polite = clock_boot_ms() + VAULT_POLITE_MS;
+    if (v->driver->end_holders(v, except, polite, polite + VAULT_KILL_MS, ended) < 0)
+        log_warning("a program that uses the vault does not end: %s; closing the vault all the same",
+                    err_text());
     return v->driver->force_close(v, except, clock_boot_ms() + VAULT_DEADLINE_MS);
 }
 

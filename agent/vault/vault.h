@@ -6,7 +6,8 @@
  * Called by one thread at a time, the worker's. Order: vault_init; vault_create once in the life of a vault,
  * after its key is in the keyring; vault_adopt or vault_open; vault_close; vault_finish. An erasing caller
  * needs neither an open vault nor the key: vault_destroy_key, vault_end_holders, vault_force_close,
- * vault_remove, in this order and each as often as it likes.
+ * vault_remove, in this order and each as often as it likes. A lock is vault_lock alone; vault_open undoes
+ * it.
  *
  * After a crash of this process an open vault stays open, and vault_adopt takes it over without pulling it
  * from under anybody. Nothing is kept on disk but the vault itself: everything is found again by looking.
@@ -28,9 +29,10 @@
 
 #define VAULT_KEY_SIZE 32 /* random bytes: 256 bits */
 #define VAULT_DEADLINE_MS 20000
-#define VAULT_PROBE_MS 3000 /* a mounted file system that takes longer to open a directory hangs */
-#define VAULT_KILL_MS 2000  /* for killed programs to be gone */
-#define VAULT_NOTHING 1     /* there was nothing to do */
+#define VAULT_PROBE_MS 3000  /* a mounted file system that takes longer to open a directory hangs */
+#define VAULT_KILL_MS 2000   /* for killed programs to be gone */
+#define VAULT_POLITE_MS 4000 /* for programs that are asked to end, at a lock */
+#define VAULT_NOTHING 1      /* there was nothing to do */
 
 struct vault {
     const struct vault_driver *driver;
@@ -49,7 +51,8 @@ struct vault_driver {
     int (*open)(struct vault *v, const struct buf *key);
     int (*adopt)(struct vault *v);
     int (*holders)(struct vault *v, const struct holders_except *except, struct holders *ret);
-    int (*end_holders)(struct vault *v, const struct holders_except *except, int64_t deadline, size_t *ended);
+    int (*end_holders)(struct vault *v, const struct holders_except *except, int64_t polite, int64_t deadline,
+                       size_t *ended); /* SIGTERM until `polite` (0: not at all), then SIGKILL */
     int (*close)(struct vault *v);
     int (*force_close)(struct vault *v, const struct holders_except *except, int64_t deadline);
     int (*destroy_key)(struct vault *v);
@@ -107,6 +110,18 @@ int vault_end_holders(struct vault *v, const struct holders_except *except, size
 /* Closes the vault whoever uses it: holders and the server that has the key in memory are ended.
  * VAULT_NOTHING when it was closed and no server was left; ERR_TIMEOUT. */
 int vault_force_close(struct vault *v, const struct holders_except *except);
+
+/*
+ * Takes the mail out of reach and keeps it: programs with files in the vault are asked to end (SIGTERM),
+ * those that are still there after VAULT_POLITE_MS get SIGKILL, each with its children; then the vault is
+ * closed as by vault_force_close. Key material and ciphertext stay: vault_open with the key from the keyring
+ * opens it again. The caller has ended its own mail child before, and opens the vault no more while the
+ * device is locked; a program that is started again meanwhile is ended, too.
+ *
+ * Adds the number of programs that were ended to *ended, also on failure. VAULT_NOTHING when the vault was
+ * closed; ERR_TIMEOUT, ERR_SYSTEM: call it again. Blocks up to VAULT_POLITE_MS + VAULT_DEADLINE_MS.
+ */
+int vault_lock(struct vault *v, const struct holders_except *except, size_t *ended);
 
 /* Removes the ciphertext and the mount directory of a closed vault (of one that is still open, the ciphertext
  * only: ERR_WRONG_STATE). Adds to `count`, also on failure. VAULT_NOTHING when there was nothing. */

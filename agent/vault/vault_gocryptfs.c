@@ -431,11 +431,11 @@ static int gocryptfs_holders(struct vault *v, const struct holders_except *excep
     return r;
 }
 
-static int gocryptfs_end_holders(struct vault *v, const struct holders_except *except, int64_t deadline,
-                                 size_t *ended) {
+static int gocryptfs_end_holders(struct vault *v, const struct holders_except *except, int64_t polite,
+                                 int64_t deadline, size_t *ended) {
     dev_t device;
     int r = gocryptfs_is_open(v, &device);
-    return r > 0 ? holders_kill(device, except, deadline, ended) : r;
+    return r > 0 ? holders_end(device, except, polite, deadline, ended) : r;
 }
 
 static int in_use(const struct holders *h) {
@@ -467,7 +467,7 @@ static int try_close(struct vault *v, const struct holders_except *except, bool 
                      bool *ret_closed) {
     size_t ended = 0;
     int64_t soon = clock_boot_ms() + VAULT_KILL_MS;
-    int r = gocryptfs_end_holders(v, except, soon < deadline ? soon : deadline, &ended);
+    int r = gocryptfs_end_holders(v, except, 0, soon < deadline ? soon : deadline, &ended);
     if (r < 0)
         log_warning("a program that uses the vault does not end: %s", err_text());
     soon = clock_boot_ms() + VAULT_KILL_MS;
@@ -494,7 +494,7 @@ static int gocryptfs_force_close(struct vault *v, const struct holders_except *e
         (void)try_close(v, except, false, deadline, &closed);
     if (!closed) {
         (void)try_close(v, except, true, deadline, &closed);
-        int s = holders_kill(device, except, deadline, &ended);
+        int s = holders_end(device, except, 0, deadline, &ended);
         r = r < 0 ? r : s;
     }
     if (r < 0)

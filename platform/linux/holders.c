@@ -177,8 +177,26 @@ int holders_find(dev_t device, const struct holders_except *except, struct holde
     return 0;
 }
 
-/* First all signals, then all waits: nobody is left to start another one. */
-static int kill_all(const struct holders *h, int64_t deadline, size_t *ended) {
+/* First all signals, then all waits: nobody is left to start another one. The number that has ended is added
+ * to *ended; what has not is ERR_TIMEOUT. */
+static int signal_all(struct process *open, size_t n, int sig, int64_t deadline, size_t *ended) {
+    int first = 0;
+    for (size_t i = 0; i < n; i++) {
+        int r = process_signal(&open[i], sig);
+        first = first < 0 ? first : r;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (open[i].pid <= 0)
+            continue;
+        int r = process_wait(&open[i], deadline, NULL);
+        *ended += r == 0;
+        first = first < 0 ? first : r;
+    }
+    return first;
+}
+
+/* The same processes get both signals: a child that outlives its parent is still one of them. */
+static int end_all(const struct holders *h, int64_t polite, int64_t deadline, size_t *ended) {
     struct process *open = calloc(h->n, sizeof *open);
     if (!open)
         return err_errno("cannot end processes");
@@ -186,23 +204,19 @@ static int kill_all(const struct holders *h, int64_t deadline, size_t *ended) {
     for (size_t i = 0; i < h->n; i++) {
         open[i] = PROCESS_NONE;
         int r = process_open(h->list[i].id, &open[i]);
-        if (r == 0)
-            r = process_signal(&open[i], SIGKILL);
         first = first < 0 || r > 0 ? first : r;
     }
-    for (size_t i = 0; i < h->n; i++) {
-        if (open[i].pid <= 0)
-            continue;
-        int r = process_wait(&open[i], deadline, NULL);
-        *ended += r == 0;
-        first = first < 0 ? first : r;
+    if (clock_left(polite) > 0)
+        (void)signal_all(open, h->n, SIGTERM, polite, ended);
+    int r = signal_all(open, h->n, SIGKILL, deadline, ended);
+    for (size_t i = 0; i < h->n; i++)
         process_finish(&open[i]);
-    }
     free(open);
-    return first;
+    return first < 0 ? first : r;
 }
 
-int holders_kill(dev_t device, const struct holders_except *except, int64_t deadline, size_t *ret_ended) {
+int holders_end(dev_t device, const struct holders_except *except, int64_t polite, int64_t deadline,
+                size_t *ret_ended) {
     for (;;) {
         cleanup(holders) struct holders h = {0};
         int r = survey(device, except, &h);
@@ -213,7 +227,7 @@ int holders_kill(dev_t device, const struct holders_except *except, int64_t dead
         keep_held(&h);
         if (!h.n)
             return 0;
-        r = kill_all(&h, deadline, ret_ended);
+        r = end_all(&h, polite, deadline, ret_ended);
         if (r < 0)
             return r;
         if (clock_boot_ms() >= deadline)

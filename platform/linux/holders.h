@@ -43,13 +43,15 @@ bool holders_maps_name(const char *text, size_t n, dev_t device);
 int holders_find(dev_t device, const struct holders_except *except, struct holders *ret);
 
 /*
- * Sends SIGKILL to every holder and, unless we are root, to its children and theirs (they may have the mail
- * in memory); waits until they are gone and looks again, until nothing is found or `deadline` has passed
+ * Ends every holder and, unless we are root, its children and theirs (they may have the mail in memory): by
+ * SIGTERM, where `polite` is a time to come (clock_boot_ms()) until which they may end by themselves, and by
+ * SIGKILL then. Waits until they are gone and looks again, until nothing is found or `deadline` has passed
  * (ERR_TIMEOUT). As root only what really holds the device is ended: a root shell's children are anything.
  * The children of a process that is left alone are left alone. Adds the number of ended processes to
  * *ret_ended.
  */
-int holders_kill(dev_t device, const struct holders_except *except, int64_t deadline, size_t *ret_ended);
+int holders_end(dev_t device, const struct holders_except *except, int64_t polite, int64_t deadline,
+                size_t *ret_ended);
 
 /* "thunderbird (4711), mutt (4712)": for a sentence. Owned by the caller; NULL without memory. */
 char *holders_names(const struct holders *h);

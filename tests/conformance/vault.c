@@ -412,6 +412,68 @@ static void test_force_close_of_a_dead_server(void **state) {
     assert_false(is_open());
 }
 
+/* A lock. */
+
+static int saved_to = -1;
+
+static void save_and_leave(int sig) {
+    (void)sig;
+    _exit(write(saved_to, "saved", 5) == 5 ? 0 : 1);
+}
+
+/* A program that writes down what it has when it is asked to end; a stubborn one does not listen. */
+static pid_t start_editor(bool stubborn) {
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        saved_to = open(at("data/vault/draft"), O_WRONLY | O_CREAT, 0600);
+        if (saved_to < 0 || signal(SIGTERM, stubborn ? SIG_IGN : save_and_leave) == SIG_ERR ||
+            write(ends[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            (void)pause();
+    }
+    char c;
+    assert_int_equal(read(ends[0], &c, 1), 1);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return pid;
+}
+
+static void test_lock_asks_first(void **state) {
+    (void)state;
+    pid_t editor = start_editor(false);
+    size_t ended = 3;
+    assert_int_equal(vault_lock(&v, NULL, &ended), 0);
+    assert_int_equal(ended, 4);
+    assert_int_equal(kill(editor, 0), -1);
+    assert_false(is_open());
+    assert_int_equal(servers(), 0);
+    assert_false(exists(at("data/vault/draft")));
+    assert_int_equal(vault_lock(&v, NULL, &ended), VAULT_NOTHING);
+    assert_int_equal(ended, 4);
+    assert_true(vault_exists(&v));
+    assert_int_equal(vault_open(&v, &key), 0);
+    assert_true(has(at("data/vault/draft"), "saved"));
+}
+
+static void test_lock_and_who_does_not_listen(void **state) {
+    (void)state;
+    pid_t editor = start_editor(true);
+    struct holder_pids pids = start_holder();
+    assert_int_equal(kill(pids.parent, SIGSTOP), 0);
+    size_t ended = 0;
+    assert_int_equal(vault_lock(&v, NULL, &ended), 0);
+    assert_int_equal(ended, geteuid() == 0 ? 2 : 3);
+    assert_int_equal(kill(editor, 0), -1);
+    check_gone(pids);
+    assert_false(is_open());
+    assert_int_equal(vault_open(&v, &key), 0);
+    assert_true(has(at("data/vault/held"), CANARY));
+}
+
 /* The end. */
 
 static void test_destroy_and_remove(void **state) {
@@ -523,6 +585,8 @@ int main(int argc, char **argv) {
         OPEN(test_force_close_with_a_spared_holder),
         OPEN(test_force_close_of_a_silent_server),
         OPEN(test_force_close_of_a_dead_server),
+        OPEN(test_lock_asks_first),
+        OPEN(test_lock_and_who_does_not_listen),
         OPEN(test_destroy_and_remove),
         OPEN(test_every_copy_of_the_key_material),
         OPEN(test_remove_an_open_vault),

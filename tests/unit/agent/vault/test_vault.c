@@ -46,8 +46,9 @@ static int fake_is_open(struct vault *v, dev_t *ret_device) {
     return fake.open < 0 ? err_set(ERR_SYSTEM, "cannot look") : fake.open;
 }
 
-static int fake_end_holders(struct vault *v, const struct holders_except *except, int64_t deadline,
-                            size_t *ended) {
+static int fake_end_holders(struct vault *v, const struct holders_except *except, int64_t polite,
+                            int64_t deadline, size_t *ended) {
+    (void)polite;
     (void)v, (void)except, (void)deadline;
     *ended += (size_t)fake.ended;
     return 0;

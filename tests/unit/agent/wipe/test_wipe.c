@@ -50,8 +50,9 @@ static int fake_find_holders(struct vault *v, const struct holders_except *excep
     return 0;
 }
 
-static int fake_end_holders(struct vault *v, const struct holders_except *except, int64_t deadline,
-                            size_t *ended) {
+static int fake_end_holders(struct vault *v, const struct holders_except *except, int64_t polite,
+                            int64_t deadline, size_t *ended) {
+    (void)polite;
     (void)v, (void)except, (void)deadline;
     *ended += fake.holders;
     fake.holders = false;

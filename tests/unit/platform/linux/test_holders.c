@@ -81,7 +81,7 @@ static void test_each_way_of_holding(void **state) {
         cleanup(free) char *names = holders_names(&h);
         assert_non_null(strstr(names, h.list[0].name));
         size_t ended = 0;
-        assert_int_equal(holders_kill(device, NULL, clock_boot_ms() + 10000, &ended), 0);
+        assert_int_equal(holders_end(device, NULL, 0, clock_boot_ms() + 10000, &ended), 0);
         assert_int_equal(ended, 1);
         check_ended(pid);
     }
@@ -94,7 +94,7 @@ static void test_who_is_left_alone(void **state) {
     cleanup(fd) int own = open(directory, O_RDONLY | O_DIRECTORY);
     assert_true(own >= 0);
     size_t ended = 0;
-    assert_int_equal(holders_kill(device, &except, clock_boot_ms() + 10000, &ended), 0);
+    assert_int_equal(holders_end(device, &except, 0, clock_boot_ms() + 10000, &ended), 0);
     assert_int_equal(ended, 1);
     check_ended(victim);
     assert_int_equal(waitpid(spared, NULL, WNOHANG), 0);
@@ -128,7 +128,7 @@ static void test_root_spares_children(void **state) {
     pid_t child = 0;
     assert_int_equal(read(ends[0], &child, sizeof child), sizeof child);
     size_t ended = 0;
-    assert_int_equal(holders_kill(device, NULL, clock_boot_ms() + 10000, &ended), 0);
+    assert_int_equal(holders_end(device, NULL, 0, clock_boot_ms() + 10000, &ended), 0);
     assert_int_equal(ended, 1);
     check_ended(parent);
     assert_int_equal(kill(child, 0), 0);
