@@ -246,6 +246,8 @@ static int engine_idle(struct engine *e) {
         return r;
     int64_t deadline = look < e->next_pass ? look : e->next_pass;
     report_flush(e->report);
+    if (!imap->changed) /* what the server tells from here on is new */
+        e->repeats = 0;
     /* With NOTIFY as well: what happens in the selected mailbox is told during IDLE at once. */
     if (e->sync.notify && !(imap->capabilities & IMAP_CAP_IDLE))
         return imap_wait(imap, e->wake, deadline);

@@ -106,6 +106,16 @@ def test_new_mail_arrives_by_idle(server, vault, start):
     child.status(lambda e: e["messages"] == 51)
 
 
+def test_mail_one_by_one_is_told_of_each_time(server, vault, start):
+    server.generate("anna", 1, folders=("INBOX",))
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    for n in range(2, 12):
+        server.deliver("anna", "INBOX", b"Subject: %d\r\n\r\n" % n)
+        until(lambda: len(files(vault / "Mail" / "INBOX")) == n, what="message %d by itself" % n)
+
+
 def test_a_sync_order_sees_what_was_there_before_it(server, vault, start):
     """Also where the server has not yet told the waiting session."""
     server.generate("anna", 50)
