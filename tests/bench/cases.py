@@ -1,6 +1,5 @@
 """The cases. Each adds what it measured to a Book; every peer is checked to have done the work that is timed."""
 
-import contextlib
 import re
 import time
 
@@ -151,9 +150,9 @@ class Bench:
 
     def _flag_latency(self, copy):
         """One rename at a time."""
-        with Line(copy.account) as line, contextlib.closing(copy.files("INBOX")) as files:
+        with Line(copy.account) as line:
             line.command('EXAMINE "INBOX"')
-            for path in [next(files) for _ in range(LATENCIES)]:
+            for path in list(copy.files("INBOX"))[:LATENCIES]:
                 uid, on = int(UID.search(path.name)[1]), not is_flagged(path)
                 began = time.monotonic()
                 set_flag(path, "F", on)

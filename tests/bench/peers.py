@@ -68,8 +68,9 @@ class Copy:
     def flag(self, count, on):
         """A reader marks `count` messages over all folders, or takes that back."""
         files = [path for folder in self.folders for path in sorted(self.files(folder)) if is_flagged(path) != on]
-        for path in files[::len(files) // count][:count]:
-            set_flag(path, "F", on)
+        assert len(files) >= count, "%d messages to be changed, of %d" % (count, len(files))
+        for n in range(count):
+            set_flag(files[n * len(files) // count], "F", on)
 
 
 def is_flagged(path):
