@@ -6,11 +6,30 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const order_kinds[] = {
-    [ORDER_WIPE] = "wipe", [ORDER_LOCK] = "lock", [ORDER_UNLOCK] = "unlock"};
+static const struct {
+    const char *name, *words;
+} order_kinds[ORDER_KINDS] = {
+    [ORDER_WIPE] = {"wipe", "Remove its mail, its account and its secrets from this device."},
+    [ORDER_LOCK] =
+        {"lock",
+         "Close the vault, so that its mail cannot be read here until it unlocks it. The mail stays."},
+    [ORDER_UNLOCK] = {"unlock", "Let the vault be opened again."}};
 
 const char *order_kind_name(enum order_kind kind) {
-    return order_kinds[kind];
+    return order_kinds[kind].name;
+}
+
+const char *order_kind_words(enum order_kind kind) {
+    return order_kinds[kind].words;
+}
+
+int order_kind_of(const char *name, enum order_kind *ret) {
+    for (int i = 0; i < ORDER_KINDS; i++)
+        if (strcmp(order_kinds[i].name, name) == 0) {
+            *ret = (enum order_kind)i;
+            return 0;
+        }
+    return err_set(ERR_REFUSED, "an order of the unknown kind \"%s\"", name);
 }
 
 cJSON *order_make(const struct order *o) {
@@ -19,7 +38,7 @@ cJSON *order_make(const struct order *o) {
     if (json_add_str(payload, "type", "order") < 0 || json_add_str(payload, "id", o->id) < 0 ||
         json_add_str(payload, "device", o->device) < 0 ||
         json_add_int(payload, "sequence", o->sequence) < 0 ||
-        json_add_str(payload, "kind", order_kinds[o->kind]) < 0 ||
+        json_add_str(payload, "kind", order_kinds[o->kind].name) < 0 ||
         json_add_str(payload, "reason", o->reason) < 0 ||
         json_add_str(payload, "ordered_at", clock_rfc3339(o->ordered_at, at)) < 0)
         return NULL;
@@ -49,11 +68,8 @@ int order_read(const cJSON *payload, struct order *ret) {
     (void)snprintf(o.id, sizeof o.id, "%s", id);
     (void)snprintf(o.device, sizeof o.device, "%s", device);
     (void)snprintf(o.reason, sizeof o.reason, "%s", reason ? reason : "");
-    for (size_t i = 0; i < sizeof order_kinds / sizeof *order_kinds; i++)
-        if (strcmp(order_kinds[i], kind) == 0) {
-            o.kind = (enum order_kind)i;
-            *ret = o;
-            return 0;
-        }
-    return err_set(ERR_REFUSED, "an order of the unknown kind \"%s\"", kind);
+    r = order_kind_of(kind, &o.kind);
+    if (r == 0)
+        *ret = o;
+    return r;
 }

@@ -15,7 +15,7 @@
 #define ORDER_REASON_MAX 500
 #define ORDERS_PENDING_MAX 16 /* of one device: more are refused when ordered */
 
-enum order_kind { ORDER_WIPE, ORDER_LOCK, ORDER_UNLOCK };
+enum order_kind { ORDER_WIPE, ORDER_LOCK, ORDER_UNLOCK, ORDER_KINDS };
 
 struct order {
     char id[ORDER_ID_MAX + 1];
@@ -27,6 +27,12 @@ struct order {
 };
 
 const char *order_kind_name(enum order_kind kind);
+
+/* What it means for the employee: a sentence. */
+const char *order_kind_words(enum order_kind kind);
+
+/* ERR_REFUSED for a kind that this version does not know. */
+int order_kind_of(const char *name, enum order_kind *ret);
 
 /* The payload. The caller's; NULL without memory. */
 cJSON *order_make(const struct order *o);

@@ -317,3 +317,8 @@ int client_list(struct client *c, const char *path, const char *list, cJSON **re
         *ret = steal(all);
     return r;
 }
+
+int client_path(struct client *c, const char *before, const char *word, const char *after, struct buf *ret) {
+    cleanup(free) char *escaped = client_escape(c, word);
+    return escaped ? buf_printf(ret, "%s%s%s", before, escaped, after) : err_set(ERR_SYSTEM, "out of memory");
+}

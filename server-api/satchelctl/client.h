@@ -48,4 +48,7 @@ int client_list(struct client *c, const char *path, const char *list, cJSON **re
 /* `text` escaped for a path. The caller's; NULL without memory. */
 char *client_escape(struct client *c, const char *text);
 
+/* `before`, the escaped `word`, and `after`. */
+int client_path(struct client *c, const char *before, const char *word, const char *after, struct buf *ret);
+
 #endif

@@ -14,6 +14,7 @@ struct ctl_args {
     int n;
     char **words; /* without the verb */
     const char *address, *name, *expires, *reason, *wait, *output;
+    bool abandon;
 };
 
 /* Bits of `ctl_verb.options`: which of them a verb understands. */
@@ -24,6 +25,7 @@ enum ctl_option {
     CTL_REASON = 8,
     CTL_WAIT = 16,
     CTL_OUTPUT = 32,
+    CTL_ABANDON = 64,
 };
 
 struct ctl {
@@ -34,7 +36,8 @@ struct ctl {
 typedef int ctl_run(struct ctl *ctl, const struct ctl_args *args);
 
 ctl_run ctl_user_add, ctl_user_import, ctl_user_list, ctl_profile_publish, ctl_profile_list, ctl_profile_show,
-    ctl_enroll_code_create, ctl_device_list, ctl_device_show, ctl_wipe, ctl_order_show, ctl_audit_list,
-    ctl_audit_verify, ctl_token_create, ctl_token_list, ctl_token_revoke;
+    ctl_enroll_code_create, ctl_device_list, ctl_device_show, ctl_device_delete, ctl_wipe, ctl_lock,
+    ctl_unlock, ctl_order_show, ctl_audit_list, ctl_audit_verify, ctl_token_create, ctl_token_list,
+    ctl_token_revoke;
 
 #endif

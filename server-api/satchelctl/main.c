@@ -32,8 +32,14 @@ static const struct ctl_verb verbs[] = {
      ctl_enroll_code_create},
     {"device", "list", 0, "", "lists the devices", ctl_device_list},
     {"device", "show", 0, "ID", "shows a device, its report and its orders", ctl_device_show},
+    {"device", "delete", CTL_ABANDON, "ID [--abandon]",
+     "takes a wiped device off the lists (or gives one up)", ctl_device_delete},
     {"wipe", NULL, CTL_REASON | CTL_WAIT, "ID --reason TEXT [--wait SECONDS]",
      "orders the company's mail off a device", ctl_wipe},
+    {"lock", NULL, CTL_REASON | CTL_WAIT, "ID --reason TEXT [--wait SECONDS]",
+     "orders a device to keep the mail closed", ctl_lock},
+    {"unlock", NULL, CTL_REASON | CTL_WAIT, "ID --reason TEXT [--wait SECONDS]",
+     "lets a locked device open the mail again", ctl_unlock},
     {"order", "show", 0, "ID", "shows an order and its receipt", ctl_order_show},
     {"audit", "list", 0, "", "lists what was done", ctl_audit_list},
     {"audit", "verify", 0, "", "computes the chain of the audit log again", ctl_audit_verify},
@@ -58,6 +64,7 @@ static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
                                         {"reason", required_argument, NULL, CTL_REASON},
                                         {"wait", required_argument, NULL, CTL_WAIT},
                                         {"output", required_argument, NULL, CTL_OUTPUT},
+                                        {"abandon", no_argument, NULL, CTL_ABANDON},
                                         {NULL, 0, NULL, 0}};
 
 struct ctl_line {
@@ -116,6 +123,9 @@ static void ctl_set_option(struct ctl_line *line, int option, const char *value)
         break;
     case CTL_WAIT:
         line->args.wait = value;
+        break;
+    case CTL_ABANDON:
+        line->args.abandon = true;
         break;
     default:
         line->args.output = value;

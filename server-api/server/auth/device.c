@@ -29,8 +29,10 @@ static int device_admit(struct auth *a, struct http_request *r, const struct dev
                         X509 *cert) {
     const struct store_certificate *c = &l->certificate;
     bool dated = cert_not_before(cert) <= now && now < cert_not_after(cert) && now < c->expires_at;
-    r->who.orders_only = l->device.state != DEVICE_ENROLLED;
+    r->who.orders_only = !device_state_managed(l->device.state);
     r->who.receipts_only = l->device.state == DEVICE_WIPED || l->device.state == DEVICE_LEFT;
+    if (l->device.state == DEVICE_DELETED)
+        return device_refuse(r, 403, "device-not-enrolled", "this device is not enrolled any more");
     if (r->who.orders_only && r->route->gate & (r->who.receipts_only ? AUTH_WIPED : AUTH_WIPING))
         return 0;
     if (r->who.orders_only)

@@ -38,7 +38,7 @@ static int viewing_body(struct store_tx *tx, void *arg) {
     int r = store_device_get(tx, v->id, &device);
     if (r == 0)
         r = store_order_each_open(tx, v->id, viewing_order, &v->view);
-    if (r == 0 && device.state == DEVICE_ENROLLED)
+    if (r == 0 && device_state_managed(device.state))
         r = store_profile_get(tx, 0, &profile);
     if (r < 0 && r != ERR_NOT_FOUND)
         return r;
@@ -220,4 +220,48 @@ static int certificate_used_body(struct store_tx *tx, void *arg) {
 int device_certificate_used(struct store *s, const struct store_certificate *certificate) {
     struct store_certificate copy = *certificate;
     return store_write(s, certificate_used_body, &copy);
+}
+
+struct deletion {
+    const char *actor, *id;
+    bool abandon;
+};
+
+static int deletion_note_open(const struct store_order *order, void *arg) {
+    (void)snprintf(arg, STORE_ID_SIZE, "%s", order->id);
+    return 0;
+}
+
+static int deletion_body(struct store_tx *tx, void *arg) {
+    const struct deletion *d = arg;
+    cleanup(store_device) struct store_device device = {0};
+    char open[STORE_ID_SIZE] = "";
+    int r = store_device_get(tx, d->id, &device);
+    if (r == 0 && device.state == DEVICE_DELETED)
+        return err_set(ERR_NOT_FOUND, "no such device");
+    if (r == 0)
+        r = store_order_each_open(tx, d->id, deletion_note_open, open);
+    if (r < 0)
+        return r;
+    if (open[0])
+        return err_set(ERR_WRONG_STATE,
+                       "order %s of this device is not finished; a deleted device could not get it", open);
+    bool gone = device.state == DEVICE_WIPED || device.state == DEVICE_LEFT;
+    if (!gone && !d->abandon)
+        return err_set(
+            ERR_WRONG_STATE,
+            "the device is %s, and nothing could be taken off it any more; wipe it first, or say that "
+            "it is to be abandoned",
+            device_state_name(device.state));
+    r = store_device_set_state(tx, d->id, DEVICE_DELETED);
+    if (r == 0)
+        r = store_certificate_revoke_all(tx, d->id, clock_real_ms());
+    return r < 0 ? r
+                 : audit_add(tx, d->actor, gone ? "device.deleted" : "device.abandoned", d->id,
+                             audit_detail("state", device_state_name(device.state)));
+}
+
+int device_delete(struct store *s, const char *actor, const char *id, bool abandon) {
+    struct deletion d = {.actor = actor, .id = id, .abandon = abandon};
+    return store_write(s, deletion_body, &d);
 }

@@ -33,6 +33,13 @@ int device_view_read(struct store *s, const struct organization *o, const char *
 int device_report(struct store *s, const char *id, const cJSON *report, bool orders_only,
                   bool *ret_orders_changed);
 
+/*
+ * Takes a device off the lists. Its orders, receipts and audit entries stay; its certificates are revoked.
+ * ERR_WRONG_STATE while an order of it is open, and, without `abandon`, for a device that may have the
+ * company's mail. ERR_NOT_FOUND.
+ */
+int device_delete(struct store *s, const char *actor, const char *id, bool abandon);
+
 /* Revokes the certificates before this one, when it is used for the first time. */
 int device_certificate_used(struct store *s, const struct store_certificate *certificate);
 

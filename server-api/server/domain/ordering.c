@@ -12,80 +12,107 @@
 #include <stdio.h>
 #include <string.h>
 
-struct wipe {
+struct giving {
     struct organization *organization;
     const char *actor, *device, *reason;
-    struct store_order order; /* the result */
-    bool again;
+    enum order_kind kind;
+    char open[STORE_ID_SIZE], open_kind[16];
+    struct ordering_given given; /* the result */
 };
 
-static int wipe_find_open(const struct store_order *order, void *arg) {
-    char *id = arg;
-    if (strcmp(order->kind, order_kind_name(ORDER_WIPE)) == 0)
-        (void)snprintf(id, STORE_ID_SIZE, "%s", order->id);
+static int giving_note_open(const struct store_order *order, void *arg) {
+    struct giving *g = arg;
+    (void)snprintf(g->open, sizeof g->open, "%s", order->id);
+    (void)snprintf(g->open_kind, sizeof g->open_kind, "%s", order->kind);
     return 0;
 }
 
-/* Numbers, signs and adds the order: in the transaction, since the signature covers the number. */
-static int wipe_add(struct store_tx *tx, struct wipe *w) {
-    struct order order = {.kind = ORDER_WIPE, .ordered_at = clock_real_ms()};
-    (void)random_id(order.id);
-    (void)snprintf(order.device, sizeof order.device, "%s", w->device);
-    (void)snprintf(order.reason, sizeof order.reason, "%s", w->reason);
-    int r = store_device_next_sequence(tx, w->device, &order.sequence);
-    if (r < 0)
-        return r;
-    struct store_order *row = &w->order;
-    row->sequence = order.sequence;
+/* The row of a new order, with its document. */
+static int giving_row(struct giving *g, const struct order *order, struct store_order *row) {
+    row->sequence = order->sequence;
     row->state = ORDER_PENDING;
-    row->ordered_at = order.ordered_at;
-    (void)snprintf(row->id, sizeof row->id, "%s", order.id);
-    (void)snprintf(row->device, sizeof row->device, "%s", w->device);
-    (void)snprintf(row->kind, sizeof row->kind, "%s", order_kind_name(order.kind));
-    (void)snprintf(row->reason, sizeof row->reason, "%s", w->reason);
-    (void)snprintf(row->ordered_by, sizeof row->ordered_by, "%s", w->actor);
-    cleanup(cJSON) cJSON *payload = order_make(&order);
-    row->jws = payload ? organization_sign(w->organization, payload, JWS_TYPE_ORDER) : NULL;
-    if (!row->jws)
-        return err_set(ERR_SYSTEM, "cannot sign the order");
-    r = store_order_add(tx, row);
-    if (r == 0)
-        r = store_device_set_state(tx, w->device, DEVICE_WIPING);
-    return r < 0 ? r : audit_add(tx, w->actor, "wipe.ordered", w->device, audit_detail("order", row->id));
+    row->ordered_at = order->ordered_at;
+    (void)snprintf(row->id, sizeof row->id, "%s", order->id);
+    (void)snprintf(row->device, sizeof row->device, "%s", g->device);
+    (void)snprintf(row->kind, sizeof row->kind, "%s", order_kind_name(order->kind));
+    (void)snprintf(row->reason, sizeof row->reason, "%s", g->reason);
+    (void)snprintf(row->ordered_by, sizeof row->ordered_by, "%s", g->actor);
+    cleanup(cJSON) cJSON *payload = order_make(order);
+    row->jws = payload ? organization_sign(g->organization, payload, JWS_TYPE_ORDER) : NULL;
+    return row->jws ? 0 : err_set(ERR_SYSTEM, "cannot sign the order");
 }
 
-static int wipe_body(struct store_tx *tx, void *arg) {
-    struct wipe *w = arg;
-    cleanup(store_device) struct store_device device = {0};
-    int r = store_device_get(tx, w->device, &device);
+/* Numbers, signs and adds the order: in the transaction, since the signature covers the number. */
+static int giving_add(struct store_tx *tx, struct giving *g) {
+    struct order order = {.kind = g->kind, .ordered_at = clock_real_ms()};
+    (void)random_id(order.id);
+    (void)snprintf(order.device, sizeof order.device, "%s", g->device);
+    (void)snprintf(order.reason, sizeof order.reason, "%s", g->reason);
+    int r = store_device_next_sequence(tx, g->device, &order.sequence);
+    if (r == 0)
+        r = giving_row(g, &order, &g->given.order);
+    if (r == 0)
+        r = store_order_add(tx, &g->given.order);
+    if (r == 0 && g->kind == ORDER_WIPE)
+        r = store_device_set_state(tx, g->device, DEVICE_WIPING);
+    char action[32];
+    (void)snprintf(action, sizeof action, "%s.ordered", order_kind_name(g->kind));
+    return r < 0 ? r : audit_add(tx, g->actor, action, g->device, audit_detail("order", order.id));
+}
+
+/* What was ordered before and is not done is not wanted any more. */
+static int giving_supersede(struct store_tx *tx, struct giving *g) {
+    cleanup(store_order) struct store_order old = {0};
+    int r = store_order_get(tx, g->open, &old);
     if (r < 0)
         return r;
+    old.state = ORDER_SUPERSEDED;
+    old.finished_at = g->given.order.ordered_at;
+    (void)snprintf(old.text, sizeof old.text, "order %s took its place", g->given.order.id);
+    (void)snprintf(g->given.superseded, sizeof g->given.superseded, "%s", g->open);
+    r = store_order_update(tx, &old);
+    return r < 0 ? r
+                 : audit_add(tx, g->actor, "order.superseded", old.id, audit_detail("by", g->given.order.id));
+}
+
+static int giving_body(struct store_tx *tx, void *arg) {
+    struct giving *g = arg;
+    cleanup(store_device) struct store_device device = {0};
+    int r = store_device_get(tx, g->device, &device);
+    if (r < 0)
+        return r;
+    if (device.state == DEVICE_DELETED)
+        return err_set(ERR_NOT_FOUND, "no such device");
     if (device.state == DEVICE_WIPED || device.state == DEVICE_LEFT)
         return err_set(ERR_WRONG_STATE, "the device is %s already", device_state_name(device.state));
-    char open[STORE_ID_SIZE] = "";
-    r = store_order_each_open(tx, w->device, wipe_find_open, open);
+    if (device.state == DEVICE_WIPING && g->kind != ORDER_WIPE)
+        return err_set(ERR_WRONG_STATE, "the device is being wiped; nothing else can be ordered");
+    r = store_order_each_open(tx, g->device, giving_note_open, g);
     if (r < 0)
         return r;
-    w->again = open[0] != '\0';
-    if (!w->again)
-        return wipe_add(tx, w);
-    r = store_order_get(tx, open, &w->order);
-    return r < 0 ? r : audit_add(tx, w->actor, "wipe.ordered-again", w->device, audit_detail("order", open));
+    g->given.again = strcmp(g->open_kind, order_kind_name(g->kind)) == 0;
+    if (!g->given.again) {
+        r = giving_add(tx, g);
+        return r == 0 && g->open[0] ? giving_supersede(tx, g) : r;
+    }
+    char action[32];
+    (void)snprintf(action, sizeof action, "%s.ordered-again", g->open_kind);
+    r = store_order_get(tx, g->open, &g->given.order);
+    return r < 0 ? r : audit_add(tx, g->actor, action, g->device, audit_detail("order", g->open));
 }
 
-int ordering_wipe(struct store *s, struct organization *o, const char *actor, const char *device,
-                  const char *reason, struct store_order *ret, bool *ret_again) {
+int ordering_give(struct store *s, struct organization *o, const char *actor, const char *device,
+                  enum order_kind kind, const char *reason, struct ordering_given *ret) {
     int r = text_check("reason", reason, ORDER_REASON_MAX);
     if (r < 0)
         return r;
-    struct wipe w = {.organization = o, .actor = actor, .device = device, .reason = reason};
-    r = store_write(s, wipe_body, &w);
+    struct giving g = {.organization = o, .actor = actor, .device = device, .kind = kind, .reason = reason};
+    r = store_write(s, giving_body, &g);
     if (r < 0) {
-        store_order_finish(&w.order);
+        store_order_finish(&g.given.order);
         return r;
     }
-    *ret = w.order;
-    *ret_again = w.again;
+    *ret = g.given;
     return 0;
 }
 
@@ -142,15 +169,34 @@ struct receiving {
     const cJSON *jws;
     enum receipt_result result;
     cJSON *payload; /* owned */
-    const char *id, *order;
+    const char *id, *order, *kind;
     char closed[STORE_ID_SIZE]; /* an open order that a leave ended; "" without one */
     int64_t now;
 };
 
+/* What the device has signed is now so, unless it did something later and said so already. */
+static int receiving_set_device(struct store_tx *tx, const struct receiving *v,
+                                const struct store_order *order) {
+    cleanup(store_device) struct store_device device = {0};
+    int64_t last = 0;
+    if (strcmp(order->kind, order_kind_name(ORDER_WIPE)) == 0) {
+        int r = store_device_set_state(tx, v->device, DEVICE_WIPED);
+        return r < 0 ? r : store_certificate_revoke_all(tx, v->device, v->now);
+    }
+    int r = store_device_get(tx, v->device, &device);
+    if (r == 0)
+        r = store_order_last_done(tx, v->device, &last);
+    if (r < 0 || !device_state_managed(device.state) || last != order->sequence)
+        return r;
+    bool lock = strcmp(order->kind, order_kind_name(ORDER_LOCK)) == 0;
+    return store_device_set_state(tx, v->device, lock ? DEVICE_LOCKED : DEVICE_ENROLLED);
+}
+
 static int receiving_apply_order(struct store_tx *tx, const struct receiving *v, struct store_order *order) {
     static const enum order_state states[] = {
         [RECEIPT_DONE] = ORDER_DONE, [RECEIPT_FAILED] = ORDER_FAILED, [RECEIPT_REFUSED] = ORDER_REFUSED};
-    bool corrected = order->state == ORDER_FAILED && v->result == RECEIPT_DONE;
+    bool corrected =
+        (order->state == ORDER_FAILED || order->state == ORDER_SUPERSEDED) && v->result == RECEIPT_DONE;
     if (!order_state_open(order->state) && !corrected)
         return 0; /* kept as a document, but what is terminal stays */
     const char *reason = v->result == RECEIPT_DONE ? NULL : json_str(v->payload, "reason");
@@ -164,11 +210,8 @@ static int receiving_apply_order(struct store_tx *tx, const struct receiving *v,
     if (!order->receipt)
         return err_errno("cannot keep the receipt");
     int r = store_order_update(tx, order);
-    if (r == 0 && order->state == ORDER_DONE && strcmp(order->kind, order_kind_name(ORDER_WIPE)) == 0) {
-        r = store_device_set_state(tx, v->device, DEVICE_WIPED);
-        if (r == 0)
-            r = store_certificate_revoke_all(tx, v->device, v->now);
-    }
+    if (r == 0 && order->state == ORDER_DONE)
+        r = receiving_set_device(tx, v, order);
     return r < 0 ? r : ordering_audit(tx, order);
 }
 
@@ -178,15 +221,21 @@ static int receiving_note_open(const struct store_order *order, void *arg) {
     return 0;
 }
 
-/* An order that crossed the employee's own wipe: what it demands is done, and the device has signed that it
- * is. */
+/* An order that crossed the employee's own wipe: what a wipe demands is done, and the device has signed that
+ * it is; a lock or unlock has nothing to be done to any more. */
 static int receiving_close_order(struct store_tx *tx, struct receiving *v) {
     cleanup(store_order) struct store_order order = {0};
     int r = store_order_each_open(tx, v->device, receiving_note_open, v);
     if (r < 0 || !v->closed[0])
         return r < 0 ? r : 0;
     r = store_order_get(tx, v->closed, &order);
-    return r < 0 ? r : receiving_apply_order(tx, v, &order);
+    if (r < 0 || strcmp(order.kind, order_kind_name(ORDER_WIPE)) == 0)
+        return r < 0 ? r : receiving_apply_order(tx, v, &order);
+    order.state = ORDER_SUPERSEDED;
+    order.finished_at = v->now;
+    (void)snprintf(order.text, sizeof order.text, "the mail is off the device");
+    r = store_order_update(tx, &order);
+    return r < 0 ? r : ordering_audit(tx, &order);
 }
 
 /* The employee's own wipe. A failed one is kept and told, but the device has not left. */
@@ -218,16 +267,18 @@ static int receiving_body(struct store_tx *tx, void *arg) {
         return r;
     if (v->order && (r == ERR_NOT_FOUND || strcmp(order.device, v->device) != 0))
         return err_set(ERR_NOT_FOUND, "the receipt names no order of this device");
+    if (v->order && strcmp(order.kind, v->kind) != 0)
+        return err_set(ERR_INVALID, "the receipt is of a %s, the order is a %s", v->kind, order.kind);
     r = store_receipt_add(tx, v->device, v->id, v->order, v->text, v->now);
     if (r == STORE_EXISTS)
         return 0;
     if (r == 0)
-        r = store_receipt_count(tx, v->device, &kept);
+        r = store_receipt_count(tx, v->device, v->order, &kept);
     if (r < 0)
         return r;
     /* Many tries may have failed before: the one that succeeds is always heard. */
-    if (kept > RECEIPTS_OF_DEVICE_MAX + (v->result == RECEIPT_DONE ? RECEIPTS_DONE_MORE : 0))
-        return err_set(ERR_TOO_LARGE, "more than %d receipts of one device", RECEIPTS_OF_DEVICE_MAX);
+    if (kept > RECEIPTS_OF_ORDER_MAX + (v->result == RECEIPT_DONE ? RECEIPTS_DONE_MORE : 0))
+        return err_set(ERR_TOO_LARGE, "more than %d receipts of one order", RECEIPTS_OF_ORDER_MAX);
     return v->order ? receiving_apply_order(tx, v, &order) : receiving_apply_leave(tx, v);
 }
 
@@ -245,7 +296,8 @@ static int receiving_find_key(struct store_tx *tx, void *arg) {
 
 static int receiving_read(struct receiving *v) {
     const cJSON *order = cJSON_GetObjectItemCaseSensitive(v->payload, "order");
-    const char *cause = json_str(v->payload, "cause");
+    const char *cause = json_str(v->payload, "cause"), *kind = json_str(v->payload, "kind");
+    v->kind = kind ? kind : order_kind_name(ORDER_WIPE); /* the one kind that there was at first */
     v->id = json_str(v->payload, "id");
     v->order = cJSON_IsString(order) ? order->valuestring : NULL;
     const char *expected = v->order ? "order" : "leave";

@@ -2,8 +2,10 @@
  * Orders: given by an admin, delivered when the device says so, finished by a receipt that the device signed.
  *
  *   pending -> delivered -> done | failed | refused        failed -> done, by a later receipt
+ *                        -> superseded                     superseded -> done, when the device was faster
  *
- * "done" comes from a verified receipt and from nothing else.
+ * "done" comes from a verified receipt and from nothing else. At most one order of a device is open: another
+ * kind of order takes its place, except that nothing takes the place of a wipe.
  */
 #ifndef SATCHEL_SERVER_DOMAIN_ORDERING_H
 #define SATCHEL_SERVER_DOMAIN_ORDERING_H
@@ -12,15 +14,21 @@
 #include "server-api/server/store/store_device.h"
 #include "server-api/server/store/store_order.h"
 
-#define RECEIPTS_OF_DEVICE_MAX 64
+#define RECEIPTS_OF_ORDER_MAX 64
 #define RECEIPTS_DONE_MORE 16 /* beyond these, for results that end something */
 
+struct ordering_given {
+    struct store_order order;       /* finished by store_order_finish() */
+    bool again;                     /* it was open already, and is the one from then */
+    char superseded[STORE_ID_SIZE]; /* the open order whose place it took; "": none */
+};
+
 /*
- * Orders a wipe; durable when it returns. Where a wipe is open already, that one is handed out and *ret_again
- * is set. ERR_NOT_FOUND, ERR_INVALID for the reason, ERR_WRONG_STATE for a device that is wiped or left.
+ * Gives an order; durable when it returns. ERR_NOT_FOUND, ERR_INVALID for the reason, ERR_WRONG_STATE for a
+ * device that is wiped or left, and for a lock or unlock of one that is being wiped.
  */
-int ordering_wipe(struct store *s, struct organization *o, const char *actor, const char *device,
-                  const char *reason, struct store_order *ret, bool *ret_again);
+int ordering_give(struct store *s, struct organization *o, const char *actor, const char *device,
+                  enum order_kind kind, const char *reason, struct ordering_given *ret);
 
 /* ERR_NOT_FOUND. */
 int ordering_get(struct store *s, const char *id, struct store_order *ret);
@@ -39,7 +47,7 @@ struct ordering_receipt {
  * Takes a receipt: verified against the certificate `cert` of the connection it came on, else against another
  * one that the device was issued. The same receipt again changes nothing and is acknowledged again.
  * ERR_SIGNATURE, ERR_INVALID, ERR_NOT_FOUND for an order that is not this device's, ERR_TOO_LARGE when the
- * device delivered more receipts than anybody needs.
+ * device delivered more receipts of one order than anybody needs.
  */
 int ordering_receive(struct store *s, const char *device, X509 *cert, const cJSON *jws,
                      struct ordering_receipt *ret);

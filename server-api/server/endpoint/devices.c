@@ -104,6 +104,8 @@ int endpoint_devices_show(struct http_request *r) {
     cleanup(cJSON) cJSON *orders = cJSON_CreateArray(), *certificates = cJSON_CreateArray();
     struct device_details d = {.id = r->match.params[0], .orders = orders, .certificates = certificates};
     int e = store_read(app_of(r)->auth.store, device_details_body, &d);
+    if (e == 0 && d.device.state == DEVICE_DELETED)
+        e = err_set(ERR_NOT_FOUND, "no such device");
     if (e < 0) {
         store_device_finish(&d.device);
         return e;
@@ -120,4 +122,16 @@ int endpoint_devices_show(struct http_request *r) {
         return e;
     }
     return http_answer_json(r, 200, json);
+}
+
+int endpoint_devices_delete(struct http_request *r) {
+    struct app *app = app_of(r);
+    const char *abandon = http_query(r, "abandon"), *id = r->match.params[0];
+    if (abandon && strcmp(abandon, "true") != 0)
+        return err_set(ERR_INVALID, "abandon: must be true, or not be there");
+    int e = device_delete(app->auth.store, r->who.actor, id, abandon != NULL);
+    if (e < 0)
+        return e;
+    hub_wake(app->hub, id); /* its long poll ends at the gate */
+    return http_answer_empty(r, 204);
 }

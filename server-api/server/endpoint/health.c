@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct health {
-    int64_t devices[DEVICE_LEFT + 1], orders[ORDER_FAILED + 1];
+    int64_t devices[DEVICE_STATES], orders[ORDER_STATES];
 };
 
 static int health_body(struct store_tx *tx, void *arg) {
@@ -70,10 +70,10 @@ static int metrics_text(struct app *app, const struct health *h, struct buf *tex
         r = metrics_listener(text, "device", app->device);
     if (r == 0)
         r = metrics_listener(text, "admin", app->admin);
-    for (int i = 0; i <= DEVICE_LEFT && r == 0; i++)
+    for (int i = 0; i < DEVICE_STATES && r == 0; i++)
         r = buf_printf(text, "satchel_devices{state=\"%s\"} %lld\n", device_state_name((enum device_state)i),
                        (long long)h->devices[i]);
-    for (int i = 0; i <= ORDER_FAILED && r == 0; i++)
+    for (int i = 0; i < ORDER_STATES && r == 0; i++)
         r = buf_printf(text, "satchel_orders{state=\"%s\"} %lld\n", order_state_name((enum order_state)i),
                        (long long)h->orders[i]);
     return r;

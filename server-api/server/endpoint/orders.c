@@ -26,21 +26,25 @@ cJSON *app_order_json(const struct store_order *o) {
 
 int endpoint_orders_create(struct http_request *r) {
     struct app *app = app_of(r);
-    const char *kind, *reason;
-    bool again = false;
-    cleanup(store_order) struct store_order order = {0};
-    int e = json_need_str(r->json, "kind", 16, &kind);
+    const char *name, *reason;
+    enum order_kind kind;
+    struct ordering_given given = {0};
+    int e = json_need_str(r->json, "kind", 16, &name);
     if (e == 0)
         e = json_need_str(r->json, "reason", ORDER_REASON_MAX, &reason);
-    if (e == 0 && strcmp(kind, order_kind_name(ORDER_WIPE)) != 0)
-        e = err_set(ERR_INVALID, "kind: this version orders \"wipe\" only");
+    if (e == 0 && order_kind_of(name, &kind) < 0)
+        e = err_set(ERR_INVALID, "kind: there are \"wipe\", \"lock\" and \"unlock\"");
     if (e == 0)
-        e = ordering_wipe(app->auth.store, app->auth.organization, r->who.actor, r->match.params[0], reason,
-                          &order, &again);
+        e = ordering_give(app->auth.store, app->auth.organization, r->who.actor, r->match.params[0], kind,
+                          reason, &given);
     if (e < 0)
         return e;
-    hub_wake(app->hub, order.device);
-    return http_answer_json(r, again ? 200 : 201, app_order_json(&order));
+    hub_wake(app->hub, given.order.device);
+    if (given.superseded[0])
+        hub_wake(app->hub, given.superseded);
+    cJSON *json = app_order_json(&given.order);
+    store_order_finish(&given.order);
+    return http_answer_json(r, given.again ? 200 : 201, json);
 }
 
 int endpoint_orders_show(struct http_request *r) {

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const device_states[] = {[DEVICE_ENROLLED] = "enrolled",
-                                            [DEVICE_WIPING] = "wiping",
-                                            [DEVICE_WIPED] = "wiped",
-                                            [DEVICE_LEFT] = "left"};
+static const char *const device_states[DEVICE_STATES] = {
+    [DEVICE_ENROLLED] = "enrolled", [DEVICE_LOCKED] = "locked", [DEVICE_WIPING] = "wiping",
+    [DEVICE_WIPED] = "wiped",       [DEVICE_LEFT] = "left",     [DEVICE_DELETED] = "deleted"};
 
 struct device_walk {
     store_device_fn *fn;
@@ -26,7 +25,7 @@ void store_device_finish(struct store_device *device) {
 
 static int device_read_state(const struct sql_row *row, size_t column, enum device_state *ret) {
     const struct sql_value *v = &row->columns[column];
-    for (size_t i = 0; i <= DEVICE_LEFT; i++)
+    for (size_t i = 0; i < DEVICE_STATES; i++)
         if (v->type == SQL_TEXT && strcmp(v->text, device_states[i]) == 0) {
             *ret = (enum device_state)i;
             return 0;
@@ -88,7 +87,8 @@ int store_device_each(struct store_tx *tx, const char *after, size_t limit, stor
     struct device_walk walk = {.fn = fn, .arg = arg};
     return sql_each(tx,
                     "SELECT id, login, name, os, agent_version, state, enrolled_at, last_seen, "
-                    "order_sequence, reported_at FROM devices WHERE id > $1 ORDER BY id LIMIT $2",
+                    "order_sequence, reported_at FROM devices WHERE id > $1 AND state <> 'deleted' "
+                    "ORDER BY id LIMIT $2",
                     SQL_VALUES(sql_text(after), sql_number((int64_t)limit)), device_walk_row, &walk);
 }
 
@@ -130,8 +130,8 @@ static int device_count_row(const struct sql_row *row, void *arg) {
     return r;
 }
 
-int store_device_count(struct store_tx *tx, int64_t ret[DEVICE_LEFT + 1]) {
-    memset(ret, 0, (DEVICE_LEFT + 1) * sizeof *ret);
+int store_device_count(struct store_tx *tx, int64_t ret[DEVICE_STATES]) {
+    memset(ret, 0, DEVICE_STATES * sizeof *ret);
     return sql_each(tx, "SELECT state, count(*) FROM devices GROUP BY state", NULL, 0, device_count_row, ret);
 }
 

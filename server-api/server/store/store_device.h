@@ -11,9 +11,26 @@
 #define DEVICE_AGENT_MAX 64
 #define DEVICE_REPORT_MAX ((size_t)16 << 10)
 
-/* DEVICE_WIPING from the moment a wipe is ordered: no profile any more. DEVICE_WIPED and DEVICE_LEFT only by
- * a verified receipt, and for good: a device enrolled again is another device. */
-enum device_state { DEVICE_ENROLLED, DEVICE_WIPING, DEVICE_WIPED, DEVICE_LEFT };
+/*
+ * DEVICE_LOCKED by a verified receipt, until the receipt of an unlock. DEVICE_WIPING from the moment a wipe
+ * is ordered: no profile any more. DEVICE_WIPED and DEVICE_LEFT only by a verified receipt, and for good: a
+ * device enrolled again is another device. DEVICE_DELETED: an admin took it off the lists; what it signed
+ * stays.
+ */
+enum device_state {
+    DEVICE_ENROLLED,
+    DEVICE_LOCKED,
+    DEVICE_WIPING,
+    DEVICE_WIPED,
+    DEVICE_LEFT,
+    DEVICE_DELETED,
+    DEVICE_STATES
+};
+
+/* The device may have the company's mail, and nothing is on its way to change that. */
+static inline int device_state_managed(enum device_state state) {
+    return state == DEVICE_ENROLLED || state == DEVICE_LOCKED;
+}
 
 const char *device_state_name(enum device_state state);
 
@@ -38,7 +55,8 @@ int store_device_get(struct store_tx *tx, const char *id, struct store_device *r
 
 typedef int store_device_fn(const struct store_device *device, void *arg);
 
-/* Up to `limit` devices behind the id `after` ("": from the first), by id, without their reports. */
+/* Up to `limit` devices behind the id `after` ("": from the first), by id, without their reports; not the
+ * deleted ones. */
 int store_device_each(struct store_tx *tx, const char *after, size_t limit, store_device_fn *fn, void *arg);
 
 int store_device_set_state(struct store_tx *tx, const char *id, enum device_state state);
@@ -50,7 +68,7 @@ int store_device_set_report(struct store_tx *tx, const char *id, const char *os,
 int store_device_next_sequence(struct store_tx *tx, const char *id, int64_t *ret);
 
 /* How many devices are in each state. */
-int store_device_count(struct store_tx *tx, int64_t ret[DEVICE_LEFT + 1]);
+int store_device_count(struct store_tx *tx, int64_t ret[DEVICE_STATES]);
 
 struct store_certificate {
     char digest[STORE_HASH_SIZE]; /* cert_digest() */

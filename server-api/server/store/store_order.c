@@ -5,11 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const order_states[] = {[ORDER_PENDING] = "pending",
-                                           [ORDER_DELIVERED] = "delivered",
-                                           [ORDER_DONE] = "done",
-                                           [ORDER_REFUSED] = "refused",
-                                           [ORDER_FAILED] = "failed"};
+static const char *const order_states[ORDER_STATES] = {
+    [ORDER_PENDING] = "pending", [ORDER_DELIVERED] = "delivered", [ORDER_DONE] = "done",
+    [ORDER_REFUSED] = "refused", [ORDER_FAILED] = "failed",       [ORDER_SUPERSEDED] = "superseded"};
 
 #define ORDER_SELECT                                                                                         \
     "SELECT id, device, sequence, kind, reason, state, ordered_by, ordered_at, delivered_at, finished_at, "  \
@@ -32,7 +30,7 @@ void store_order_finish(struct store_order *order) {
 
 static int order_read_state(const struct sql_row *row, size_t column, enum order_state *ret) {
     const struct sql_value *v = &row->columns[column];
-    for (size_t i = 0; i <= ORDER_FAILED; i++)
+    for (size_t i = 0; i < ORDER_STATES; i++)
         if (v->type == SQL_TEXT && strcmp(v->text, order_states[i]) == 0) {
             *ret = (enum order_state)i;
             return 0;
@@ -122,8 +120,8 @@ static int order_count_row(const struct sql_row *row, void *arg) {
     return r;
 }
 
-int store_order_count(struct store_tx *tx, int64_t ret[ORDER_FAILED + 1]) {
-    memset(ret, 0, (ORDER_FAILED + 1) * sizeof *ret);
+int store_order_count(struct store_tx *tx, int64_t ret[ORDER_STATES]) {
+    memset(ret, 0, ORDER_STATES * sizeof *ret);
     return sql_each(tx, "SELECT state, count(*) FROM orders GROUP BY state", NULL, 0, order_count_row, ret);
 }
 
@@ -137,12 +135,19 @@ int store_receipt_add(struct store_tx *tx, const char *device, const char *id, c
     return r == ERR_NOT_FOUND ? STORE_EXISTS : r;
 }
 
-static int receipt_count_row(const struct sql_row *row, void *arg) {
+static int number_row(const struct sql_row *row, void *arg) {
     *(int64_t *)arg = sql_int(row, 0);
     return 0;
 }
 
-int store_receipt_count(struct store_tx *tx, const char *device, int64_t *ret) {
-    return sql_one(tx, "device", "SELECT count(*) FROM receipts WHERE device = $1",
-                   SQL_VALUES(sql_text(device)), receipt_count_row, ret);
+int store_receipt_count(struct store_tx *tx, const char *device, const char *order, int64_t *ret) {
+    return sql_one(tx, "device",
+                   "SELECT count(*) FROM receipts WHERE device = $1 AND coalesce(order_id, '') = $2",
+                   SQL_VALUES(sql_text(device), sql_text(order ? order : "")), number_row, ret);
+}
+
+int store_order_last_done(struct store_tx *tx, const char *device, int64_t *ret) {
+    return sql_one(tx, "device",
+                   "SELECT coalesce(max(sequence), 0) FROM orders WHERE device = $1 AND state = 'done'",
+                   SQL_VALUES(sql_text(device)), number_row, ret);
 }

@@ -9,7 +9,16 @@
 
 #define ORDER_TEXT_MAX 500
 
-enum order_state { ORDER_PENDING, ORDER_DELIVERED, ORDER_DONE, ORDER_REFUSED, ORDER_FAILED };
+/* ORDER_SUPERSEDED: another order was given before the device was through with this one. */
+enum order_state {
+    ORDER_PENDING,
+    ORDER_DELIVERED,
+    ORDER_DONE,
+    ORDER_REFUSED,
+    ORDER_FAILED,
+    ORDER_SUPERSEDED,
+    ORDER_STATES
+};
 
 const char *order_state_name(enum order_state state);
 
@@ -52,15 +61,18 @@ int store_order_each_open(struct store_tx *tx, const char *device, store_order_f
 int store_order_each(struct store_tx *tx, const char *device, int64_t before, size_t limit,
                      store_order_fn *fn, void *arg);
 
+/* The highest sequence of an order of the device that is done; 0: none is. */
+int store_order_last_done(struct store_tx *tx, const char *device, int64_t *ret);
+
 /* How many orders are in each state. */
-int store_order_count(struct store_tx *tx, int64_t ret[ORDER_FAILED + 1]);
+int store_order_count(struct store_tx *tx, int64_t ret[ORDER_STATES]);
 
 /* Keeps a receipt once: of the same device and id, the first stays. `order` NULL: of no order.
  * 0 or STORE_EXISTS. */
 int store_receipt_add(struct store_tx *tx, const char *device, const char *id, const char *order,
                       const char *jws, int64_t now);
 
-/* How many receipts of the device are kept. */
-int store_receipt_count(struct store_tx *tx, const char *device, int64_t *ret);
+/* How many receipts of this order of the device are kept; `order` NULL: of those that belong to none. */
+int store_receipt_count(struct store_tx *tx, const char *device, const char *order, int64_t *ret);
 
 #endif

@@ -300,7 +300,14 @@ static int sqlite_version_row(const struct sql_row *row, void *arg) {
     return 0;
 }
 
-/* Migration N brings version N-1 to version N, each in a transaction of its own. */
+static int sqlite_orphan_row(const struct sql_row *row, void *arg) {
+    (void)arg;
+    (void)row;
+    return err_set(ERR_SYSTEM, "it would leave rows that refer to nothing");
+}
+
+/* Migration N brings version N-1 to version N, each in a transaction of its own: with foreign keys off, so
+ * that a table can be made anew; whether they hold is looked at before each commit. */
 static int sqlite_migrate(struct sqlite_connection *c) {
     int64_t version = 0;
     int r = sqlite_each(&c->tx, "PRAGMA user_version", NULL, 0, sqlite_version_row, &version);
@@ -309,6 +316,8 @@ static int sqlite_migrate(struct sqlite_connection *c) {
     if (version < 0 || (uint64_t)version > embedded_migrations_count)
         return err_set(ERR_REFUSED, "the store was written by a newer version of satchel-server (%lld)",
                        (long long)version);
+    if ((uint64_t)version < embedded_migrations_count) /* no effect inside a transaction */
+        r = sqlite_exec(c, "PRAGMA foreign_keys=OFF");
     for (size_t i = (size_t)version; i < embedded_migrations_count && r == 0; i++) {
         char number[64];
         (void)snprintf(number, sizeof number, "PRAGMA user_version = %zu; COMMIT", i + 1);
@@ -316,11 +325,13 @@ static int sqlite_migrate(struct sqlite_connection *c) {
         if (r == 0)
             r = sqlite_exec(c, embedded_migrations[i].data);
         if (r == 0)
+            r = sqlite_each(&c->tx, "PRAGMA foreign_key_check", NULL, 0, sqlite_orphan_row, NULL);
+        if (r == 0)
             r = sqlite_exec(c, number);
         if (r < 0)
             return err_context(r, "migration %s", embedded_migrations[i].name);
     }
-    return r;
+    return r == 0 ? sqlite_exec(c, "PRAGMA foreign_keys=ON") : r;
 }
 
 static void sqlite_close(void *state) {

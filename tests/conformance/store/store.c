@@ -236,11 +236,32 @@ static int device_body(struct store_tx *tx, void *arg) {
     assert_string_equal(back.report, "{}");
     assert_int_equal(back.last_seen, 7);
     assert_int_equal(back.order_sequence, 3);
-    int64_t counts[DEVICE_LEFT + 1];
+    int64_t counts[DEVICE_STATES];
     assert_int_equal(store_device_count(tx, counts), 0);
     assert_int_equal(counts[DEVICE_WIPING], 1);
     assert_int_equal(counts[DEVICE_ENROLLED], 0);
     return 0;
+}
+
+static int count_device(const struct store_device *d, void *arg) {
+    assert_null(d->report);
+    ++*(int *)arg;
+    return 0;
+}
+
+/* Every state is kept; a deleted device is found by its id and in no list. */
+static int states_body(struct store_tx *tx, void *arg) {
+    (void)arg;
+    for (int s = DEVICE_ENROLLED; s < DEVICE_STATES; s++) {
+        cleanup(store_device) struct store_device back = {0};
+        int listed = 0;
+        assert_int_equal(store_device_set_state(tx, "d1", (enum device_state)s), 0);
+        assert_int_equal(store_device_get(tx, "d1", &back), 0);
+        assert_int_equal(back.state, s);
+        assert_int_equal(store_device_each(tx, "", 10, count_device, &listed), 0);
+        assert_int_equal(listed, s != DEVICE_DELETED);
+    }
+    return store_device_set_state(tx, "d1", DEVICE_ENROLLED);
 }
 
 static int certificate_body(struct store_tx *tx, void *arg) {
@@ -310,8 +331,23 @@ static int order_body(struct store_tx *tx, void *arg) {
     assert_int_equal(store_receipt_add(tx, "d1", "r1", "o1", "[2]", 6), STORE_EXISTS);
     assert_int_equal(store_receipt_add(tx, "d1", "r2", NULL, "[3]", 7), 0);
     int64_t n;
-    assert_int_equal(store_receipt_count(tx, "d1", &n), 0);
-    assert_int_equal(n, 2);
+    assert_int_equal(store_receipt_count(tx, "d1", "o1", &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(store_receipt_count(tx, "d1", NULL, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(store_receipt_count(tx, "d2", NULL, &n), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(store_order_last_done(tx, "d1", &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(store_order_last_done(tx, "d2", &n), 0);
+    assert_int_equal(n, 0);
+    o.state = ORDER_SUPERSEDED;
+    assert_int_equal(store_order_update(tx, &o), 0);
+    assert_int_equal(store_order_last_done(tx, "d1", &n), 0);
+    assert_int_equal(n, 0);
+    int64_t counts[ORDER_STATES];
+    assert_int_equal(store_order_count(tx, counts), 0);
+    assert_int_equal(counts[ORDER_SUPERSEDED], 1);
     return 0;
 }
 
@@ -326,6 +362,7 @@ static void test_devices_and_orders(void **state) {
     struct fixture *f = *state;
     assert_int_equal(store_write(f->store, add_user, LITERAL("a")), 0);
     assert_int_equal(store_write(f->store, device_body, NULL), 0);
+    assert_int_equal(store_write(f->store, states_body, NULL), 0);
     assert_int_equal(store_write(f->store, certificate_body, NULL), 0);
     assert_int_equal(store_write(f->store, order_body, NULL), 0);
     assert_int_equal(store_write(f->store, same_sequence_body, NULL), ERR_SYSTEM);
