@@ -425,7 +425,7 @@ static int gocryptfs_holders(struct vault *v, const struct holders_except *excep
     dev_t device;
     int r = gocryptfs_is_open(v, &device);
     if (r > 0)
-        return holders_find(device, except, ret);
+        return holders_find(&(struct holders_where){.device = device}, except, ret);
     if (r == 0)
         *ret = (struct holders){0};
     return r;
@@ -435,7 +435,8 @@ static int gocryptfs_end_holders(struct vault *v, const struct holders_except *e
                                  int64_t deadline, size_t *ended) {
     dev_t device;
     int r = gocryptfs_is_open(v, &device);
-    return r > 0 ? holders_end(device, except, polite, deadline, ended) : r;
+    return r > 0 ? holders_end(&(struct holders_where){.device = device}, except, polite, deadline, ended)
+                 : r;
 }
 
 static int in_use(const struct holders *h) {
@@ -450,7 +451,7 @@ static int gocryptfs_close(struct vault *v) {
     if (r <= 0)
         return r < 0 ? r : VAULT_NOTHING;
     cleanup(holders) struct holders h = {0};
-    r = holders_find(device, NULL, &h);
+    r = holders_find(&(struct holders_where){.device = device}, NULL, &h);
     if (r < 0 || h.n)
         return r < 0 ? r : in_use(&h);
     int64_t deadline = clock_boot_ms() + VAULT_DEADLINE_MS;
@@ -494,7 +495,7 @@ static int gocryptfs_force_close(struct vault *v, const struct holders_except *e
         (void)try_close(v, except, false, deadline, &closed);
     if (!closed) {
         (void)try_close(v, except, true, deadline, &closed);
-        int s = holders_end(device, except, 0, deadline, &ended);
+        int s = holders_end(&(struct holders_where){.device = device}, except, 0, deadline, &ended);
         r = r < 0 ? r : s;
     }
     if (r < 0)

@@ -7,12 +7,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#define HOLDERS_MAPS_MAX ((size_t)32 << 20)
+#define HOLDERS_TEXT_MAX ((size_t)32 << 20)
 
 void holders_finish(struct holders *h) {
     free(h->list);
@@ -24,75 +25,161 @@ static void stream_dir_cleanup(DIR **d) {
         (void)closedir(*d);
 }
 
-/* AT_STATX_DONT_SYNC and an empty mask: the kernel answers from what it has and asks no FUSE server. */
-static bool is_on_device(int dir, const char *name, dev_t device) {
+/* Whether an encrypted file is so with our key. It is opened anew for the question, which needs no name. */
+static bool has_key(int dir, const char *name, const struct fscrypt_id *key) {
+    struct fscrypt_id id;
+    cleanup(fd) int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return fd >= 0 && fscrypt_look(fd, &id) == 0 && fscrypt_same(&id, key);
+}
+
+/* "/v" and "/v/a", also "/v/a (deleted)", but not "/vault". */
+static bool is_below(const char *text, size_t n, const char *path) {
+    size_t len = path ? strlen(path) : 0;
+    return len && n >= len && memcmp(text, path, len) == 0 &&
+           (n == len || text[len] == '/' || text[len] == ' ');
+}
+
+static bool link_is_below(int dir, const char *name, const char *path) {
+    char text[PATH_MAX];
+    ssize_t n = readlinkat(dir, name, text, sizeof text);
+    return n > 0 && is_below(text, (size_t)n, path);
+}
+
+/* What a link of /proc leads to. AT_STATX_DONT_SYNC and an empty mask: the kernel answers from what it has
+ * and asks no FUSE server. */
+static bool is_there(int dir, const char *name, const struct holders_where *where) {
     struct statx st;
-    return statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) == 0 &&
-           makedev(st.stx_dev_major, st.stx_dev_minor) == device;
+    if (statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) < 0 ||
+        makedev(st.stx_dev_major, st.stx_dev_minor) != where->device)
+        return false;
+    if (!where->key)
+        return true;
+    if (!(st.stx_attributes & STATX_ATTR_ENCRYPTED))
+        return false;
+    bool can_ask = S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode);
+    return (can_ask && has_key(dir, name, where->key)) || link_is_below(dir, name, where->path);
 }
 
-static bool has_open_file(int process, dev_t device) {
-    int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    cleanup(stream_dir) DIR *stream = fdopendir(fd);
-    if (!stream) {
-        (void)close(fd);
-        return false;
-    }
-    struct dirent *entry;
-    while ((entry = readdir(stream)))
-        if (isdigit((unsigned char)entry->d_name[0]) && is_on_device(fd, entry->d_name, device))
-            return true;
-    return false;
+static int compare_inodes(const void *a, const void *b) {
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
 }
 
-bool holders_maps_name(const char *text, size_t n, dev_t device) {
-    /* "start-end perms offset major:minor inode path", the device in hexadecimal */
+static bool is_inode_of(const struct holders_where *where, uint64_t inode) {
+    return where->n_inodes &&
+           bsearch(&inode, where->inodes, where->n_inodes, sizeof inode, compare_inodes) != NULL;
+}
+
+/* "start-end perms offset major:minor inode    path", the device in hexadecimal; from the device on. */
+static bool is_mapping_of(const char *p, const char *stop, const struct holders_where *where) {
     char wanted[32];
-    int wanted_len = snprintf(wanted, sizeof wanted, "%02x:%02x ", major(device), minor(device));
+    int n = snprintf(wanted, sizeof wanted, "%02x:%02x ", major(where->device), minor(where->device));
+    if (stop - p < n || memcmp(p, wanted, (size_t)n) != 0)
+        return false;
+    if (!where->key)
+        return true;
+    uint64_t inode = 0;
+    for (p += n; p < stop && isdigit((unsigned char)*p); p++)
+        inode = inode * 10 + (uint64_t)(*p - '0');
+    while (p < stop && *p == ' ')
+        p++;
+    return is_below(p, (size_t)(stop - p), where->path) || is_inode_of(where, inode);
+}
+
+bool holders_maps_name(const char *text, size_t n, const struct holders_where *where) {
     const char *p = text, *end = text + n;
     while (p < end) {
         const char *stop = memchr(p, '\n', (size_t)(end - p));
         stop = stop ? stop : end;
         for (int blanks = 0; p < stop && blanks < 3; p++)
             blanks += *p == ' ';
-        if (stop - p >= wanted_len && memcmp(p, wanted, (size_t)wanted_len) == 0)
+        if (is_mapping_of(p, stop, where))
             return true;
         p = stop + 1;
     }
     return false;
 }
 
-static bool has_mapping(int process, dev_t device) {
-    cleanup(fd) int fd = openat(process, "maps", O_RDONLY | O_CLOEXEC);
+/* "inotify wd:1 ino:9e7e sdev:800013 mask:...": hexadecimal, the device as the kernel numbers it inside. */
+bool holders_watch_names(const char *text, size_t n, const struct holders_where *where) {
+    const char *p = text, *end = text + n;
+    while (p < end) {
+        const char *stop = memchr(p, '\n', (size_t)(end - p));
+        stop = stop ? stop : end;
+        char line[256];
+        unsigned long long inode;
+        unsigned device;
+        (void)snprintf(line, sizeof line, "%.*s", (int)(stop - p), p);
+        if (sscanf(line, "inotify wd:%*x ino:%llx sdev:%x", &inode, &device) == 2 &&
+            makedev(device >> 20, device & 0xfffff) == where->device && is_inode_of(where, inode))
+            return true;
+        p = stop + 1;
+    }
+    return false;
+}
+
+/* Reads a file of /proc whole, and asks about it. */
+static bool text_names(int dir, const char *name, const struct holders_where *where,
+                       bool (*names)(const char *, size_t, const struct holders_where *)) {
+    cleanup(fd) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    cleanup(buf) struct buf text = {.max = HOLDERS_MAPS_MAX};
+    cleanup(buf) struct buf text = {.max = HOLDERS_TEXT_MAX};
     for (;;) {
         char chunk[16384];
         ssize_t n = read(fd, chunk, sizeof chunk);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0 || buf_add(&text, chunk, (size_t)n) < 0)
-            return text.data && holders_maps_name(text.data, text.len, device);
+            return text.data && names(text.data, text.len, where);
     }
 }
 
-/* How the process holds the device, or NULL. */
-static const char *how_held(pid_t pid, dev_t device) {
+static bool is_watch(int process, int fds, const char *name, const struct holders_where *where) {
+    static const char wanted[] = "anon_inode:inotify";
+    char text[sizeof wanted], path[64];
+    ssize_t n = where->n_inodes ? readlinkat(fds, name, text, sizeof text) : -1;
+    if (n != sizeof wanted - 1 || memcmp(text, wanted, sizeof wanted - 1) != 0)
+        return false;
+    (void)snprintf(path, sizeof path, "fdinfo/%.20s", name);
+    return text_names(process, path, where, holders_watch_names);
+}
+
+/* How a descriptor of the process does, or NULL. */
+static const char *how_open(int process, const struct holders_where *where) {
+    int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    cleanup(stream_dir) DIR *stream = fdopendir(fd);
+    if (!stream) {
+        (void)close(fd);
+        return NULL;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(stream))) {
+        if (!isdigit((unsigned char)entry->d_name[0]))
+            continue;
+        if (is_there(fd, entry->d_name, where))
+            return "open file";
+        if (is_watch(process, fd, entry->d_name, where))
+            return "watch";
+    }
+    return NULL;
+}
+
+/* How the process holds the place, or NULL. */
+static const char *how_held(pid_t pid, const struct holders_where *where) {
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/%d", (int)pid);
     cleanup(fd) int process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (process < 0)
         return NULL;
-    if (is_on_device(process, "cwd", device))
+    if (is_there(process, "cwd", where))
         return "working directory";
-    if (is_on_device(process, "root", device))
+    if (is_there(process, "root", where))
         return "root directory";
-    if (has_open_file(process, device))
-        return "open file";
-    return has_mapping(process, device) ? "mapped file" : NULL;
+    const char *how = how_open(process, where);
+    return how ? how : text_names(process, "maps", where, holders_maps_name) ? "mapped file" : NULL;
 }
 
 static bool is_left_alone(pid_t pid, const struct holders_except *except) {
@@ -129,14 +216,15 @@ static bool survey_one(const struct process_info *info, void *userdata) {
     return false;
 }
 
-static int survey(dev_t device, const struct holders_except *except, struct holders *ret) {
+static int survey(const struct holders_where *where, const struct holders_except *except,
+                  struct holders *ret) {
     struct survey s = {.except = except};
     cleanup(process_ids) struct process_ids none = {0};
     int r = process_find(survey_one, &s, &none);
     if (r == 0)
         r = s.r;
     for (size_t i = 0; r == 0 && i < s.all.n; i++)
-        s.all.list[i].how = how_held(s.all.list[i].id.pid, device);
+        s.all.list[i].how = how_held(s.all.list[i].id.pid, where);
     if (r == 0)
         *ret = s.all;
     else
@@ -167,9 +255,10 @@ static void keep_held(struct holders *h) {
     h->n = n;
 }
 
-int holders_find(dev_t device, const struct holders_except *except, struct holders *ret) {
+int holders_find(const struct holders_where *where, const struct holders_except *except,
+                 struct holders *ret) {
     struct holders h = {0};
-    int r = survey(device, except, &h);
+    int r = survey(where, except, &h);
     if (r < 0)
         return r;
     keep_held(&h);
@@ -215,11 +304,11 @@ static int end_all(const struct holders *h, int64_t polite, int64_t deadline, si
     return first < 0 ? first : r;
 }
 
-int holders_end(dev_t device, const struct holders_except *except, int64_t polite, int64_t deadline,
-                size_t *ret_ended) {
+int holders_end(const struct holders_where *where, const struct holders_except *except, int64_t polite,
+                int64_t deadline, size_t *ret_ended) {
     for (;;) {
         cleanup(holders) struct holders h = {0};
-        int r = survey(device, except, &h);
+        int r = survey(where, except, &h);
         if (r < 0)
             return r;
         if (geteuid() != 0)

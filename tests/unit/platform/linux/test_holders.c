@@ -21,7 +21,7 @@
 /* A small file system of its own, so that its device number is held by nobody but the children of this test.
  * As an ordinary user nothing can be mounted here: tests/conformance/vault.c has the same on a real vault. */
 static char directory[] = "/tmp/satchel-holders.XXXXXX";
-static dev_t device;
+static struct holders_where where;
 
 enum hold { HOLD_FILE, HOLD_DELETED_FILE, HOLD_DIRECTORY, HOLD_MAPPING, HOLD_NOTHING };
 
@@ -74,14 +74,14 @@ static void test_each_way_of_holding(void **state) {
     for (int how = HOLD_FILE; how < HOLD_NOTHING; how++) {
         pid_t pid = start((enum hold)how);
         cleanup(holders) struct holders h = {0};
-        assert_int_equal(holders_find(device, NULL, &h), 0);
+        assert_int_equal(holders_find(&where, NULL, &h), 0);
         assert_int_equal(h.n, 1);
         assert_int_equal(h.list[0].id.pid, pid);
         assert_string_equal(h.list[0].how, words[how]);
         cleanup(free) char *names = holders_names(&h);
         assert_non_null(strstr(names, h.list[0].name));
         size_t ended = 0;
-        assert_int_equal(holders_end(device, NULL, 0, clock_boot_ms() + 10000, &ended), 0);
+        assert_int_equal(holders_end(&where, NULL, 0, clock_boot_ms() + 10000, &ended), 0);
         assert_int_equal(ended, 1);
         check_ended(pid);
     }
@@ -94,7 +94,7 @@ static void test_who_is_left_alone(void **state) {
     cleanup(fd) int own = open(directory, O_RDONLY | O_DIRECTORY);
     assert_true(own >= 0);
     size_t ended = 0;
-    assert_int_equal(holders_end(device, &except, 0, clock_boot_ms() + 10000, &ended), 0);
+    assert_int_equal(holders_end(&where, &except, 0, clock_boot_ms() + 10000, &ended), 0);
     assert_int_equal(ended, 1);
     check_ended(victim);
     assert_int_equal(waitpid(spared, NULL, WNOHANG), 0);
@@ -128,7 +128,7 @@ static void test_root_spares_children(void **state) {
     pid_t child = 0;
     assert_int_equal(read(ends[0], &child, sizeof child), sizeof child);
     size_t ended = 0;
-    assert_int_equal(holders_end(device, NULL, 0, clock_boot_ms() + 10000, &ended), 0);
+    assert_int_equal(holders_end(&where, NULL, 0, clock_boot_ms() + 10000, &ended), 0);
     assert_int_equal(ended, 1);
     check_ended(parent);
     assert_int_equal(kill(child, 0), 0);
@@ -143,12 +143,55 @@ static void test_text_of_maps(void **state) {
                                "7f00-7f01 rw-p 00000000 00:26 7 /v/a b\n"
                                "7f02-7f03 rw-p 00000000 00:00 0 \n"
                                "7f04-7f05 rw-p 00:27 fe:00 0 /00:27 x\n";
-    assert_true(holders_maps_name(maps, sizeof maps - 1, makedev(0, 0x26)));
-    assert_true(holders_maps_name(maps, sizeof maps - 1, makedev(0xfe, 0)));
-    assert_false(holders_maps_name(maps, sizeof maps - 1, makedev(0, 0x27)));
-    assert_false(holders_maps_name(maps, sizeof maps - 1, makedev(0, 2)));
-    assert_false(holders_maps_name("", 0, makedev(0, 0)));
-    assert_false(holders_maps_name("a b c 00", 8, makedev(0, 0)));
+    struct holders_where on = {.device = makedev(0, 0x26)};
+    assert_true(holders_maps_name(maps, sizeof maps - 1, &on));
+    on.device = makedev(0xfe, 0);
+    assert_true(holders_maps_name(maps, sizeof maps - 1, &on));
+    on.device = makedev(0, 0x27);
+    assert_false(holders_maps_name(maps, sizeof maps - 1, &on));
+    on.device = makedev(0, 2);
+    assert_false(holders_maps_name(maps, sizeof maps - 1, &on));
+    on.device = makedev(0, 0);
+    assert_false(holders_maps_name("", 0, &on));
+    assert_false(holders_maps_name("a b c 00", 8, &on));
+}
+
+/* On a device that holds other things, too, by the path or by the inode. */
+static void test_text_of_maps_of_a_tree(void **state) {
+    (void)state;
+    static const char lib[] =
+        "7f00-7f01 r--p 00000000 fe:00 1234       /usr/lib/libc.so\n7f02-7f03 rw-p 0 00:00 0\n",
+                      other[] = "7f00-7f01 r--p 00000000 fe:00 12       /h/vault2/a\n",
+                      below[] = "7f00-7f01 r--p 00000000 fe:00 12       /h/vault/a b (deleted)\n",
+                      elsewhere[] = "7f00-7f01 r--p 00000000 fe:00 99 /newroot/vault/a\n",
+                      device[] = "7f00-7f01 r--p 00000000 fe:01 99 /h/vault/a\n";
+    static const uint64_t inodes[] = {7, 99, 1ULL << 40};
+    const struct fscrypt_id key = {{1}};
+    struct holders_where tree = {.device = makedev(0xfe, 0), .key = &key, .path = "/h/vault"};
+    assert_false(holders_maps_name(lib, sizeof lib - 1, &tree));
+    assert_false(holders_maps_name(other, sizeof other - 1, &tree));
+    assert_true(holders_maps_name(below, sizeof below - 1, &tree));
+    assert_false(holders_maps_name(elsewhere, sizeof elsewhere - 1, &tree));
+    assert_false(holders_maps_name(device, sizeof device - 1, &tree));
+    tree.inodes = inodes;
+    tree.n_inodes = 3;
+    assert_true(holders_maps_name(elsewhere, sizeof elsewhere - 1, &tree));
+    assert_false(holders_maps_name(lib, sizeof lib - 1, &tree));
+}
+
+static void test_text_of_watches(void **state) {
+    (void)state;
+    static const char text[] = "pos:\t0\nflags:\t00\nmnt_id:\t15\n"
+                               "inotify wd:2 ino:1 sdev:fe00000 mask:fc6 ignored_mask:0 fhandle-bytes:8\n"
+                               "inotify wd:1 ino:63 sdev:fe00000 mask:fc6 ignored_mask:0 fhandle-bytes:8\n";
+    static const uint64_t inodes[] = {7, 99};
+    struct holders_where tree = {.device = makedev(0xfe, 0), .inodes = inodes, .n_inodes = 2};
+    assert_true(holders_watch_names(text, sizeof text - 1, &tree));
+    tree.n_inodes = 1;
+    assert_false(holders_watch_names(text, sizeof text - 1, &tree));
+    tree.n_inodes = 2;
+    tree.device = makedev(0xfe, 1);
+    assert_false(holders_watch_names(text, sizeof text - 1, &tree));
 }
 
 static int setup(void **state) {
@@ -157,7 +200,7 @@ static int setup(void **state) {
     if (!mkdtemp(directory) || mount("satchel-test", directory, "tmpfs", 0, "size=1m") < 0 ||
         stat(directory, &st) < 0)
         return -1;
-    device = st.st_dev;
+    where.device = st.st_dev;
     return 0;
 }
 
@@ -167,7 +210,9 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest text[] = {cmocka_unit_test(test_text_of_maps)};
+    const struct CMUnitTest text[] = {cmocka_unit_test(test_text_of_maps),
+                                      cmocka_unit_test(test_text_of_maps_of_a_tree),
+                                      cmocka_unit_test(test_text_of_watches)};
     const struct CMUnitTest mounted[] = {
         cmocka_unit_test(test_each_way_of_holding),
         cmocka_unit_test(test_who_is_left_alone),
