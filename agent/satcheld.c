@@ -79,8 +79,8 @@ static void satcheld_state(void *worker, cJSON *document) {
     worker_state(worker, document);
 }
 
-static void satcheld_acknowledged(void *worker) {
-    worker_acknowledged(worker);
+static void satcheld_acknowledged(void *worker, const char *order, bool last) {
+    worker_acknowledged(worker, order, last);
 }
 
 /* Puts the parts together. Nothing runs yet. */

@@ -19,8 +19,10 @@ struct channel {
     struct identity *identity;
     struct outbox *outbox;
     void (*state)(void *userdata,
-                  cJSON *document);       /* takes over the server's state document; must not block */
-    void (*acknowledged)(void *userdata); /* the server has the receipt that ends the enrollment */
+                  cJSON *document); /* takes over the server's state document; must not block */
+    void (*acknowledged)(void *userdata, const char *order,
+                         bool last); /* the server has the receipt; `order` "": of none; `last`: it ends the
+                                        enrollment */
     void *userdata;
     int listen_wake, deliver_wake; /* eventfds: something is to be looked at */
     int deliver_retry;             /* eventfd: trying again makes sense now */

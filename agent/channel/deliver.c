@@ -60,7 +60,8 @@ static cJSON *deliver_report(const struct board_view *v) {
         board_text(os, "%.60s %.100s", name.sysname, name.release);
     cleanup(cJSON) cJSON *report = cJSON_CreateObject();
     cJSON *account = cJSON_CreateObject(), *vault = cJSON_CreateObject(), *keyring = cJSON_CreateObject();
-    int r = json_add_str(report, "agent_version", SATCHEL_VERSION) | json_add_str(report, "os", os);
+    int r = json_add_str(report, "agent_version", SATCHEL_VERSION) | json_add_str(report, "os", os) |
+            json_add_str(report, "state", device_state_name(v->state));
     r |= json_add_item(report, "profile", deliver_profile(v));
     r |= json_add_item(report, "profile_problem", deliver_problem(v));
     r |= json_add_str(account, "imap", v->imap[0] ? v->imap : v->credential ? "connecting" : "no-credential");
@@ -102,7 +103,10 @@ static int deliver_send_report(struct channel *c, struct deliver_connection *d, 
     cleanup(free) char *text = report ? json_print(report) : NULL;
     int r = text ? 0 : err_set(ERR_SYSTEM, "out of memory");
     bool news = orders->child || !d->reported || !text || strcmp(d->reported, text) != 0;
-    if (r < 0 || !news || v.state == DEVICE_UNENROLLED || (v.state == DEVICE_WIPED && !orders->child)) {
+    /* While it is wiped a device has nothing to tell but of its orders, and the server takes nothing else. */
+    bool mute = v.state == DEVICE_UNENROLLED ||
+                ((v.state == DEVICE_WIPING || v.state == DEVICE_WIPED) && !orders->child);
+    if (r < 0 || !news || mute) {
         outbox_return(c->outbox, orders);
         return r;
     }
@@ -121,30 +125,31 @@ static int deliver_send_report(struct channel *c, struct deliver_connection *d, 
     return 0;
 }
 
-static int deliver_send_receipt(struct channel *c, struct deliver_connection *d, cJSON *receipt, bool last) {
+/* Takes over the receipt's document. */
+static int deliver_send_receipt(struct channel *c, struct deliver_connection *d,
+                                const struct outbox_receipt *receipt) {
     cleanup(cJSON) cJSON *body = cJSON_CreateObject();
-    int r = json_add_item(body, "receipt", receipt);
+    int r = json_add_item(body, "receipt", receipt->jws);
     if (r == 0)
         r = deliver_post(c, d, "/v1/device/receipts", body);
     if (r < 0)
         return r;
     log_info("the server has the receipt");
-    outbox_receipt(c->outbox, NULL, false);
-    if (last)
-        c->acknowledged(c->userdata);
+    outbox_delivered(c->outbox, receipt->number);
+    c->acknowledged(c->userdata, receipt->order, receipt->last);
     return 0;
 }
 
 static int deliver_once(struct channel *c, struct deliver_connection *d) {
-    cJSON *orders, *receipt;
-    bool last;
-    int r = outbox_take(c->outbox, &orders, &receipt, &last);
+    cJSON *orders;
+    struct outbox_receipt receipt;
+    int r = outbox_take(c->outbox, &orders, &receipt);
     if (r < 0)
         return r;
     r = deliver_send_report(c, d, orders);
-    if (r == 0 && receipt)
-        return deliver_send_receipt(c, d, receipt, last);
-    cJSON_Delete(receipt);
+    if (r == 0 && receipt.jws)
+        return deliver_send_receipt(c, d, &receipt);
+    cJSON_Delete(receipt.jws);
     return r;
 }
 

@@ -47,9 +47,12 @@ static void status_human(const cJSON *status) {
     const cJSON *profile = json_object(status, "profile"), *server = json_object(status, "server"),
                 *account = json_object(status, "account"), *vault = json_object(status, "vault"),
                 *keyring = json_object(status, "keyring"), *problem = json_object(status, "profile_problem"),
-                *wipe = json_object(status, "wipe");
+                *wipe = json_object(status, "wipe"), *lock = json_object(status, "lock");
     (void)printf("State:        %s%s%s\n", json_str(status, "state"),
                  json_str(status, "organization") ? ", by " : "", cli_safe(json_str(status, "organization")));
+    if (lock)
+        (void)printf("Locked:       since %s: %s.\n", cli_safe(json_str(lock, "since")),
+                     cli_safe(json_str(lock, "text")));
     if (wipe)
         (void)printf("Wipe:         %s\n", cli_safe(json_str(wipe, "text")));
     if (profile)

@@ -133,6 +133,8 @@ static int method_sync(struct control *c, int fd, const cJSON *params, cJSON **r
     (void)board_get(c->board, &v);
     if (v.state == DEVICE_UNENROLLED)
         return err_set(ERR_WRONG_STATE, "this device is not enrolled; use `satchel enroll LINK`");
+    if (v.state == DEVICE_LOCKED)
+        return err_set(ERR_WRONG_STATE, "this device is locked; `satchel status` says why");
     int64_t id;
     int r = method_ask_sync(c, json_bool(params, "confirm_deletions", false), &id);
     if (r == 0 && json_bool(params, "wait", false))

@@ -133,6 +133,10 @@ void agent_show(struct agent *a) {
     board_text(v->login, "%s", a->device.login);
     board_text(v->address, "%s", a->device.address);
     agent_show_profile(a, v);
+    v->lock_ordered = a->device.lock.ordered;
+    v->lock_offline = a->device.lock.offline;
+    v->lock_since = a->device.lock.since;
+    board_text(v->lock_reason, "%s", a->device.lock.reason);
     v->credential = a->credential;
     v->vault_open = vault.open;
     board_text(v->vault_driver, "%s", a->vault.driver->name);
@@ -150,10 +154,15 @@ void agent_reconcile(struct agent *a) {
     /* An unfinished wipe needs nobody: it is not held up by a keyring that does not answer. */
     if (a->device.state != DEVICE_UNENROLLED)
         r = agent_erase(a);
-    if (r == 0 && agent_wants_secrets(a))
+    if (r == 0 && agent_wants_secrets(a)) {
+        if (agent_lock(a) < 0) /* nor is a lock */
+            log_warning("%s; trying again", err_text());
         r = agent_load_secrets(a);
+    }
     if (r == 0 && a->device.state == DEVICE_WIPED)
         r = agent_erase(a);
+    if (r == 0)
+        r = agent_lock(a);
     if (r == 0)
         r = agent_apply(a);
     a->failures = r < 0 ? a->failures + 1 : 0;

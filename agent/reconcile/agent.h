@@ -1,8 +1,8 @@
 /*
  * The agent: all that the worker thread owns, and what it can do. Every function here is called by the worker
  * alone (agent_init() before it starts). One file per duty: join.c (enrollment and password), take.c (the
- * server's state document), apply.c (the plan's steps), erase.c (wipe and leave), agent.c (start, and what is
- * shared).
+ * server's state document), apply.c (the plan's steps), lock.c (lock and unlock), erase.c (wipe and leave),
+ * agent.c (start, and what is shared).
  *
  * After a crash agent_load() finds the state again from the device record, the stored profile, the wipe
  * journal, the receipt, the keyring and an open vault; whatever was under way goes on.
@@ -40,8 +40,9 @@ struct agent {
     int64_t mail_after; /* clock_boot_ms() before which the child is not started again */
     unsigned mail_failures;
     cJSON *begin;          /* owned: cause of a wipe whose journal is still to be written, or NULL */
-    char told[BOARD_TEXT]; /* the failure of the wipe that the server was told last */
+    char told[BOARD_TEXT]; /* the failure of the wipe or lock that the server was told last */
     bool receipt_out;      /* the final receipt is in the outbox */
+    bool duty_out;         /* the receipt of the last lock or unlock is */
     int64_t retry_at;      /* clock_boot_ms(); INT64_MAX: nothing to try again */
     unsigned failures;
 };
@@ -84,9 +85,24 @@ int agent_apply(struct agent *a);
 /* The account as the mail child wants it, without the password. The caller's; NULL with err_text(). */
 cJSON *agent_account(const struct agent *a);
 
+/* What carries out a verified order. `jws` and `payload` are the order as a document. */
+typedef void agent_order_fn(struct agent *a, const struct order *order, const cJSON *jws,
+                            const cJSON *payload);
+
+/* lock.c */
+agent_order_fn agent_lock_ordered, agent_unlock_ordered;
+
+/* Keeps the vault of a locked device closed, and signs the receipt of the last lock or unlock where the
+ * server has none yet. Any negative code: the vault is not closed, or the receipt not signed; call it again.
+ */
+int agent_lock(struct agent *a);
+
+/* The server has the receipt of this order. */
+int agent_lock_told(struct agent *a, const char *order);
+
 /* erase.c */
 /* Begins the wipe that a verified order demands, and goes as far as it can. */
-void agent_wipe(struct agent *a, const struct order *order, const cJSON *jws, const cJSON *payload);
+agent_order_fn agent_wipe;
 int agent_leave(struct agent *a);
 
 /* Goes on with a wipe or with the receipt after it, if there is one. 0: nothing is left to do. */

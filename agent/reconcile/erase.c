@@ -90,7 +90,8 @@ static int erase_set_aside(struct agent *a) {
     activity_add(a->state_dir, "refused",
                  "A wipe journal on this device was not genuine and was set aside: %s.", err_text());
     int r = wipe_set_aside(a->state_dir);
-    return r < 0 || a->device.state != DEVICE_WIPING ? r : erase_set_state(a, DEVICE_ENROLLED);
+    return r < 0 || a->device.state != DEVICE_WIPING ? r
+                                                     : erase_set_state(a, device_state_at_rest(&a->device));
 }
 
 static int erase_run(struct agent *a, cJSON **ret_result) {
@@ -113,7 +114,14 @@ static int erase_receipt(struct agent *a, const cJSON *result, const char *order
     char id[RANDOM_ID_SIZE];
     cleanup(EVP_PKEY) EVP_PKEY *key = identity_key(a->identity);
     cleanup(cJSON) cJSON *receipt =
-        key ? receipt_make(result, random_id(id), order, a->device.id, key) : NULL;
+        key ? receipt_make(result,
+                           &(struct receipt_about){.id = random_id(id),
+                                                   .order = order,
+                                                   .cause = order ? "order" : "leave",
+                                                   .kind = order_kind_name(ORDER_WIPE),
+                                                   .device = a->device.id},
+                           key)
+            : NULL;
     if (!receipt)
         return ERR_KEYRING;
     if (last) {
@@ -123,7 +131,7 @@ static int erase_receipt(struct agent *a, const cJSON *result, const char *order
         if (r < 0)
             return r;
     }
-    outbox_receipt(a->outbox, steal(receipt), last);
+    outbox_receipt(a->outbox, steal(receipt), order, last);
     return 0;
 }
 
@@ -138,7 +146,7 @@ static void erase_tell_failure(struct agent *a, const cJSON *result, const char 
 }
 
 /* The receipt that an earlier run signed. 1: there is none. */
-static int erase_stored_receipt(struct agent *a) {
+static int erase_stored_receipt(struct agent *a, const char *order) {
     cleanup(buf) struct buf text = {.max = RECEIPT_MAX * 2};
     cJSON *receipt = NULL;
     int r = file_read(a->state_dir, ERASE_RECEIPT, RECEIPT_MAX * 2, &text);
@@ -150,7 +158,7 @@ static int erase_stored_receipt(struct agent *a) {
         log_warning("the stored receipt is not usable (%s); signing it anew", err_text());
         return 1;
     }
-    outbox_receipt(a->outbox, receipt, true);
+    outbox_receipt(a->outbox, receipt, order, true);
     return 0;
 }
 
@@ -159,7 +167,7 @@ static int erase_deliver(struct agent *a, const cJSON *journal, const char *orde
         return agent_forget(a);
     if (a->receipt_out || !a->loaded)
         return 0; /* on its way; or the keyring has yet to give the device key */
-    int r = erase_stored_receipt(a);
+    int r = erase_stored_receipt(a, order);
     if (r == 1)
         r = erase_receipt(a, json_object(journal, "result"), order, true);
     a->receipt_out = r == 0;
@@ -316,7 +324,7 @@ int agent_forget(struct agent *a) {
     identity_clear(a->identity);
     trust_finish(&a->trust);
     device_finish(&a->device);
-    a->loaded = a->receipt_out = false;
+    a->loaded = a->receipt_out = a->duty_out = false;
     a->told[0] = '\0';
     struct board_view *v = board_begin(a->board);
     v->connected = false;

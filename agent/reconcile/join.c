@@ -113,6 +113,10 @@ int agent_enroll(struct agent *a, const char *link) {
     if (a->device.state == DEVICE_UNENROLLED)
         return *link ? join_new(a, link)
                      : err_set(ERR_USAGE, "this device is not enrolled yet: give the link");
+    if (a->device.state == DEVICE_LOCKED)
+        return err_set(ERR_WRONG_STATE,
+                       "this device is enrolled with %s and locked; `satchel status` says why",
+                       a->device.organization);
     if (a->device.state != DEVICE_ENROLLED)
         return err_set(ERR_WRONG_STATE, "this device is in the state \"%s\"; wait until it is unenrolled",
                        device_state_name(a->device.state));
@@ -140,6 +144,8 @@ static int join_try(struct agent *a, const char *password) {
 }
 
 int agent_credential(struct agent *a, const char *password) {
+    if (a->device.state == DEVICE_LOCKED)
+        return err_set(ERR_WRONG_STATE, "this device is locked; `satchel status` says why");
     if (a->device.state != DEVICE_ENROLLED)
         return err_set(ERR_WRONG_STATE, "this device is not enrolled; use `satchel enroll LINK`");
     if (!a->profile)

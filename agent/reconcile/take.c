@@ -44,6 +44,10 @@ static void take_claimed_id(const cJSON *jws, char ret[ORDER_ID_MAX + 1]) {
     (void)snprintf(ret, ORDER_ID_MAX + 1, "%s", id && strlen(id) <= ORDER_ID_MAX ? id : "");
 }
 
+static agent_order_fn *const take_orders[ORDER_KINDS] = {
+    [ORDER_WIPE] = agent_wipe, [ORDER_LOCK] = agent_lock_ordered, [ORDER_UNLOCK] = agent_unlock_ordered};
+
+/* 1: it is the one that was taken last, which the server repeats until it has the receipt. */
 static int take_check_order(const struct agent *a, const cJSON *jws, struct order *ret, cJSON **ret_payload) {
     cleanup(cJSON) cJSON *payload = NULL;
     struct order order = {0};
@@ -54,12 +58,11 @@ static int take_check_order(const struct agent *a, const cJSON *jws, struct orde
         return r;
     if (strcmp(order.device, a->device.id) != 0)
         return err_set(ERR_REFUSED, "the order is for another device");
+    if (order.sequence == a->device.last_sequence && strcmp(order.id, a->device.duty.order) == 0)
+        return 1;
     if (order.sequence <= a->device.last_sequence)
         return err_set(ERR_REFUSED, "the order is an old one: number %lld, and %lld was taken already",
                        (long long)order.sequence, (long long)a->device.last_sequence);
-    if (order.kind != ORDER_WIPE)
-        return err_set(ERR_REFUSED, "this version cannot carry out \"%s\" orders",
-                       order_kind_name(order.kind));
     *ret = order;
     *ret_payload = steal(payload);
     return 0;
@@ -86,16 +89,19 @@ static bool take_is_under_way(struct agent *a, const cJSON *jws) {
 }
 
 static void take_order(struct agent *a, const cJSON *jws) {
-    struct order order;
+    struct order order = {0};
     cleanup(cJSON) cJSON *payload = NULL;
     if (a->device.state == DEVICE_WIPING || a->device.state == DEVICE_WIPED || take_is_under_way(a, jws))
         return;
-    if (take_check_order(a, jws, &order, &payload) < 0) {
+    int r = take_check_order(a, jws, &order, &payload);
+    if (r < 0)
         take_refuse(a, jws);
+    if (r == 1 && a->device.duty.told) /* it has lost the receipt */
+        a->device.duty.told = a->duty_out = false;
+    if (r != 0)
         return;
-    }
     outbox_order(a->outbox, order.id, "delivered", "");
-    agent_wipe(a, &order, jws, payload);
+    take_orders[order.kind](a, &order, jws, payload);
 }
 
 static void take_profile_problem(struct agent *a, int64_t version) {
@@ -151,7 +157,7 @@ void agent_take(struct agent *a, const cJSON *document) {
     cJSON_ArrayForEach(jws, orders) {
         take_order(a, jws);
     }
-    if (profile && a->device.state == DEVICE_ENROLLED)
+    if (profile && (a->device.state == DEVICE_ENROLLED || a->device.state == DEVICE_LOCKED))
         take_profile(a, profile);
     agent_show(a); /* before "state_taken", which others wait for */
     struct board_view *v = board_begin(a->board);

@@ -88,8 +88,11 @@ void worker_state(struct worker *w, cJSON *document) {
     worker_post(w, WORKER_STATE, document, orders && orders->child);
 }
 
-void worker_acknowledged(struct worker *w) {
-    worker_post(w, WORKER_ACKNOWLEDGED, NULL, false);
+void worker_acknowledged(struct worker *w, const char *order, bool last) {
+    cJSON *document = cJSON_CreateObject();
+    if (json_add_str(document, "order", order) < 0 || json_add_bool(document, "last", last) < 0)
+        log_error("out of memory");
+    worker_post(w, WORKER_ACKNOWLEDGED, document, false);
 }
 
 void worker_kick(struct worker *w) {
@@ -151,7 +154,8 @@ static int worker_do(struct agent *a, struct worker_job *job) {
         agent_take(a, job->document);
         return 0;
     case WORKER_ACKNOWLEDGED:
-        return agent_forget(a);
+        return json_bool(job->document, "last", false) ? agent_forget(a)
+                                                       : agent_lock_told(a, json_str(job->document, "order"));
     }
     return err_set(ERR_INVALID, "an unknown job");
 }

@@ -50,7 +50,7 @@ void worker_look(struct worker *w);
 
 /* These do not wait. */
 void worker_state(struct worker *w, cJSON *document); /* takes over the server's state document */
-void worker_acknowledged(struct worker *w);
+void worker_acknowledged(struct worker *w, const char *order, bool last);
 void worker_kick(struct worker *w); /* look again at what is to be done */
 
 #endif

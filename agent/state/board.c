@@ -106,6 +106,28 @@ static cJSON *board_clients(const struct board_view *v) {
     return list;
 }
 
+/* What a person needs to know of a lock: by whom, since when, why, and what ends it. */
+static cJSON *board_lock(const struct board_view *v) {
+    cJSON *o = cJSON_CreateObject();
+    char text[BOARD_TEXT + ORDER_REASON_MAX];
+    if (v->lock_ordered)
+        board_text(
+            text,
+            "%s locked this device: %s. The mail stays here, encrypted, and cannot be read until %s unlocks "
+            "it",
+            v->organization, v->lock_reason[0] ? v->lock_reason : "no reason was given", v->organization);
+    else
+        board_text(
+            text,
+            "this device was without contact to %s for too long. The mail stays here, encrypted; it opens "
+            "again once the management server is reached",
+            v->organization);
+    (void)(json_add_str(o, "cause", v->lock_ordered ? "order" : "offline") |
+           json_add_str(o, "reason", v->lock_ordered ? v->lock_reason : NULL) |
+           board_add_time(o, "since", v->lock_since) | json_add_str(o, "text", text));
+    return o;
+}
+
 cJSON *board_json(const struct board_view *v) {
     cleanup(cJSON) cJSON *o = cJSON_CreateObject();
     cJSON *keyring = cJSON_CreateObject();
@@ -122,6 +144,8 @@ cJSON *board_json(const struct board_view *v) {
         r |= json_add_int(problem, "version", v->problem_version) |
              json_add_str(problem, "text", v->problem) | json_add_item(o, "profile_problem", problem);
     }
+    if (v->lock_ordered || v->lock_offline)
+        r |= json_add_item(o, "lock", board_lock(v));
     if (v->wipe_text[0]) {
         cJSON *wipe = cJSON_CreateObject();
         r |= json_add_str(wipe, "order", v->wipe_order[0] ? v->wipe_order : NULL) |

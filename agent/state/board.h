@@ -33,6 +33,9 @@ struct board_view {
         vault_count_after; /* of the ciphertext; clock_boot_ms() before which it is not counted again */
     bool keyring_available, keyring_locked;
     char wipe_order[65], wipe_text[BOARD_TEXT];
+    bool lock_ordered, lock_offline; /* as in the device record */
+    int64_t lock_since;
+    char lock_reason[ORDER_REASON_MAX + 1];
     /* channel */
     bool connected;
     int64_t last_contact, disconnected_since; /* ms since 1970; 0: never */

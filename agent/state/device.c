@@ -20,6 +20,10 @@ const char *device_state_name(enum device_state state) {
     return device_states[state];
 }
 
+enum device_state device_state_at_rest(const struct device *d) {
+    return d->lock.ordered || d->lock.offline ? DEVICE_LOCKED : DEVICE_ENROLLED;
+}
+
 /* The string members, in one table for reading and writing. */
 #define DEVICE_FIELD(member, max)                                                                            \
     { #member, offsetof(struct device, member), max }
@@ -31,6 +35,35 @@ static const struct {
                      DEVICE_FIELD(address, 255),      DEVICE_FIELD(name, 255),
                      DEVICE_FIELD(fingerprint, 44)};
 #define DEVICE_FIELDS (sizeof device_fields / sizeof *device_fields)
+
+static int device_read_lock(const cJSON *json, struct device *d) {
+    const cJSON *lock = json_object(json, "lock"), *duty = json_object(json, "duty");
+    const char *reason = json_str(lock, "reason"), *order = json_str(duty, "order");
+    if ((lock && !reason) || (duty && !order))
+        return err_set(ERR_INVALID, "its lock is damaged");
+    d->lock.ordered = json_bool(lock, "ordered", false);
+    d->lock.offline = json_bool(lock, "offline", false);
+    d->lock.since = json_int(lock, "since", 0);
+    (void)snprintf(d->lock.reason, sizeof d->lock.reason, "%s", reason ? reason : "");
+    d->duty.unlock = json_bool(duty, "unlock", false);
+    d->duty.told = json_bool(duty, "told", false);
+    (void)snprintf(d->duty.order, sizeof d->duty.order, "%s", order ? order : "");
+    bool locked = d->lock.ordered || d->lock.offline;
+    if ((d->state == DEVICE_LOCKED && !locked) || (d->state == DEVICE_ENROLLED && locked))
+        return err_set(ERR_INVALID, "it contradicts itself about a lock");
+    return 0;
+}
+
+static int device_write_lock(cJSON *json, const struct device *d) {
+    cJSON *lock = cJSON_CreateObject(), *duty = cJSON_CreateObject();
+    int r = json_add_bool(lock, "ordered", d->lock.ordered) |
+            json_add_bool(lock, "offline", d->lock.offline) | json_add_str(lock, "reason", d->lock.reason) |
+            json_add_int(lock, "since", d->lock.since);
+    r |= json_add_item(json, "lock", lock);
+    r |= json_add_str(duty, "order", d->duty.order) | json_add_bool(duty, "unlock", d->duty.unlock) |
+         json_add_bool(duty, "told", d->duty.told);
+    return json_add_item(json, "duty", duty) | r;
+}
 
 static int device_read(const cJSON *json, struct device *d) {
     const char *state = json_str(json, "state");
@@ -57,7 +90,7 @@ static int device_read(const cJSON *json, struct device *d) {
     d->trust_version = json_int(json, "trust_version", 0);
     d->last_sequence = json_int(json, "last_sequence", 0);
     d->acknowledged = json_bool(json, "acknowledged", false);
-    return 0;
+    return device_read_lock(json, d);
 }
 
 int device_load(int state_dir, struct device *ret) {
@@ -96,6 +129,8 @@ int device_save(int state_dir, const struct device *d) {
         r = json_add_int(json, "last_sequence", d->last_sequence);
     if (r == 0)
         r = json_add_bool(json, "acknowledged", d->acknowledged);
+    if (r == 0)
+        r = device_write_lock(json, d);
     cleanup(free) char *text = r == 0 ? json_print(json) : NULL;
     if (!text)
         return err_set(ERR_SYSTEM, "out of memory");

@@ -6,6 +6,8 @@
 #ifndef SATCHEL_STATE_DEVICE_H
 #define SATCHEL_STATE_DEVICE_H
 
+#include "server-api/contract/order.h"
+
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,10 +25,23 @@ struct device {
     cJSON *trust;         /* owned: the trust document, a JWS by the root key */
     int64_t trust_version;
     int64_t last_sequence; /* of the last order taken: lower ones are replays */
-    bool acknowledged;     /* the server has the receipt: only the last secrets are left to remove */
+    struct {
+        bool ordered, offline;             /* by whom the device is locked; neither: it is not */
+        char reason[ORDER_REASON_MAX + 1]; /* of the order */
+        int64_t since;                     /* ms since 1970 */
+    } lock;
+    struct {
+        char order[ORDER_ID_MAX + 1]; /* the last lock or unlock that was taken; "": none */
+        bool unlock;
+        bool told; /* the server has its receipt */
+    } duty;
+    bool acknowledged; /* the server has the receipt: only the last secrets are left to remove */
 };
 
 const char *device_state_name(enum device_state state);
+
+/* What a device is that is not being wiped: locked or not. */
+enum device_state device_state_at_rest(const struct device *d);
 
 /* Reads the record. Without one the device is unenrolled. ERR_INVALID for a damaged record: nothing may be
  * guessed from it. */

@@ -3,6 +3,8 @@
 #include "platform/base/json.h"
 #include "platform/base/log.h"
 
+#include <stdio.h>
+
 #define OUTBOX_ORDERS_MAX 64
 
 int outbox_init(struct outbox *o) {
@@ -29,26 +31,35 @@ void outbox_order(struct outbox *o, const char *id, const char *state, const cha
     outbox_tell(o);
 }
 
-void outbox_receipt(struct outbox *o, cJSON *receipt, bool last) {
+void outbox_receipt(struct outbox *o, cJSON *jws, const char *order, bool last) {
     (void)pthread_mutex_lock(&o->lock);
-    cJSON_Delete(o->receipt);
-    o->receipt = receipt;
-    o->receipt_last = last;
+    cJSON_Delete(o->receipt.jws);
+    o->receipt = (struct outbox_receipt){.jws = jws, .last = last, .number = o->receipt.number + 1};
+    (void)snprintf(o->receipt.order, sizeof o->receipt.order, "%s", order ? order : "");
     (void)pthread_mutex_unlock(&o->lock);
     outbox_tell(o);
 }
 
-int outbox_take(struct outbox *o, cJSON **ret_orders, cJSON **ret_receipt, bool *ret_last) {
+int outbox_take(struct outbox *o, cJSON **ret_orders, struct outbox_receipt *ret_receipt) {
     cJSON *fresh = cJSON_CreateArray();
     if (!fresh)
         return err_set(ERR_SYSTEM, "out of memory");
     (void)pthread_mutex_lock(&o->lock);
     *ret_orders = o->orders;
     o->orders = fresh;
-    *ret_receipt = o->receipt ? cJSON_Duplicate(o->receipt, true) : NULL;
-    *ret_last = o->receipt_last;
+    *ret_receipt = o->receipt;
+    ret_receipt->jws = o->receipt.jws ? cJSON_Duplicate(o->receipt.jws, true) : NULL;
     (void)pthread_mutex_unlock(&o->lock);
     return 0;
+}
+
+void outbox_delivered(struct outbox *o, uint64_t number) {
+    (void)pthread_mutex_lock(&o->lock);
+    if (o->receipt.number == number) {
+        cJSON_Delete(o->receipt.jws);
+        o->receipt.jws = NULL;
+    }
+    (void)pthread_mutex_unlock(&o->lock);
 }
 
 void outbox_return(struct outbox *o, cJSON *orders) {

@@ -12,14 +12,19 @@ const char *receipt_result_name(enum receipt_result result) {
     return receipt_results[result];
 }
 
-cJSON *receipt_make(const cJSON *outcome, const char *id, const char *order, const char *device,
-                    EVP_PKEY *device_key) {
+cJSON *receipt_make(const cJSON *outcome, const struct receipt_about *about, EVP_PKEY *device_key) {
+    const char *const members[][2] = {{"type", "receipt"},
+                                      {"id", about->id},
+                                      {"order", about->order},
+                                      {"cause", about->cause},
+                                      {"kind", about->kind},
+                                      {"device", about->device},
+                                      {"agent_version", SATCHEL_VERSION}};
     cleanup(cJSON) cJSON *payload = cJSON_Duplicate(outcome, true);
-    if (!payload || json_set_str(payload, "type", "receipt") < 0 || json_set_str(payload, "id", id) < 0 ||
-        json_set_str(payload, "order", order) < 0 ||
-        json_set_str(payload, "cause", order ? "order" : "leave") < 0 ||
-        json_set_str(payload, "device", device) < 0 ||
-        json_set_str(payload, "agent_version", SATCHEL_VERSION) < 0) {
+    int r = payload ? 0 : ERR_SYSTEM;
+    for (size_t i = 0; r == 0 && i < sizeof members / sizeof *members; i++)
+        r = json_set_str(payload, members[i][0], members[i][1]);
+    if (r < 0) {
         (void)err_set(ERR_SYSTEM, "out of memory");
         return NULL;
     }

@@ -2,7 +2,8 @@
  * A receipt: what became of an order (or of the employee's own leave), signed by the device key after the
  * device looked again. Payload of a JWS of type JWS_TYPE_RECEIPT.
  *
- * {"type":"receipt","id":"...","order":"ID"|null,"cause":"order"|"leave","device":"...","result":"done|failed|refused","reason":"...",
+ * {"type":"receipt","id":"...","order":"ID"|null,"cause":"order"|"leave","kind":"wipe|lock|unlock","device":"...",
+ *  "result":"done|failed|refused","reason":"...",
  *  "steps":[{"name","outcome","started_at","duration_ms","detail"}],"vault":{"driver"},"removed":{"files","bytes"},
  *  "checked":[{"what","found":0}],"unreadable_at":"...","started_at":"...","finished_at":"...","agent_version":"..."}
  */
@@ -19,12 +20,15 @@ enum receipt_result { RECEIPT_DONE, RECEIPT_FAILED, RECEIPT_REFUSED };
 
 const char *receipt_result_name(enum receipt_result result);
 
-/*
- * The signed receipt. `outcome` is what the wipe tells (result, steps, ...); its members are copied. `order`
- * NULL: the employee left. The caller's; NULL with err_text().
- */
-cJSON *receipt_make(const cJSON *outcome, const char *id, const char *order, const char *device,
-                    EVP_PKEY *device_key);
+struct receipt_about {
+    const char *id;
+    const char *order; /* NULL: of none */
+    const char *cause, *kind, *device;
+};
+
+/* The signed receipt. `outcome` is what the wipe or lock tells (result, steps, ...); its members are copied.
+ * The caller's; NULL with err_text(). */
+cJSON *receipt_make(const cJSON *outcome, const struct receipt_about *about, EVP_PKEY *device_key);
 
 /*
  * Verifies a receipt against the device's public key and checks that it speaks of `device`. "done" stands

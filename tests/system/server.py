@@ -263,7 +263,7 @@ class Device:
     def receipt(self, order, result="done", receipt_id=None, key=None, device=None, **members):
         """A signed receipt, as the agent makes it."""
         payload = {"type": "receipt", "id": receipt_id or f"receipt-{time.monotonic_ns()}", "order": order,
-                   "cause": "order" if order else "leave", "device": device or self.id, "result": result,
+                   "cause": "order" if order else "leave", "kind": "wipe", "device": device or self.id, "result": result,
                    "steps": [{"name": "key", "outcome": "done"}], "checked": [{"what": "files", "found": 0}],
                    "removed": {"files": 3, "bytes": 1000}, "agent_version": "0.1.0", **members}
         return sign(payload, "satchel-receipt", key or self.key)

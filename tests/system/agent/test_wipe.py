@@ -5,14 +5,12 @@ import os
 import pathlib
 import random
 import select
-import sqlite3
 import subprocess
 import time
 
 import pytest
 
 import jws
-import server as servers
 from company import CANARY, PASSWORD
 from waiting import wait_for
 
@@ -52,23 +50,11 @@ def nothing_left(laptop, mine, before):
 
 
 def verified(company, order, device):
-    """The receipt, whose signature must verify against the device's certificate, which is by the organization's CA."""
-    assert order["state"] == "done", order
-    certificate = company.server.ctl("device", "show", device)["certificate"]
-    assert jws.verifies(order["receipt_jws"], certificate)
-    subprocess.run(["openssl", "verify", "-CAfile", company.server.ca], input=certificate.encode(), check=True, capture_output=True)
-    receipt = jws.payload(order["receipt_jws"])
-    assert receipt["order"] == order["id"] and receipt["device"] == device and receipt["result"] == "done"
-    assert all(step["outcome"] != "failed" for step in receipt["steps"])
-    assert all(look["found"] == 0 for look in receipt["checked"])
-    return receipt
+    return company.verified(order, device)
 
 
 def wait_order(company, order, seconds=60):
-    def over():
-        o = company.server.ctl("order", "show", order)
-        return o if o["state"] in ("done", "refused") else None
-    return wait_for(over, seconds, "the end of the order")
+    return company.ended(order, seconds)
 
 
 def test_wipe(company, enrolled):
@@ -224,34 +210,22 @@ def test_leave(company, enrolled):
     assert any(e["what"] == "leave" for e in laptop.satchel("activity"))
 
 
-def put_order(company, device, payload, key, kind="satchel-order"):
-    """An order in the database that the server never signed."""
-    company.server.terminate()
-    with sqlite3.connect(company.server.dir / "satchel.db") as db:
-        db.execute("INSERT INTO orders (id, device, sequence, kind, reason, state, ordered_by, ordered_at, jws) "
-                   "VALUES (?, ?, ?, 'wipe', 'x', 'pending', 'x', 1, ?)",
-                   (payload["id"], device, payload["sequence"] + 1000, json.dumps(servers.sign(payload, kind, key))))
-    db.close()
-    company.server.start()
-
-
 @pytest.mark.parametrize("fault", ["wrong-key", "other-device", "wrong-type", "unknown-kind"])
 def test_only_a_signed_order_for_this_device_erases(company, enrolled, fault):
     laptop, _ = enrolled
     device = laptop.status()["device"]
-    keys = company.server.dir / "keys"
     payload = {"type": "order", "id": "forged" + fault.replace("-", ""), "device": device, "sequence": 7, "kind": "wipe", "reason": "evil",
                "ordered_at": "2026-11-25T10:00:00.000Z"}
-    key, kind = keys / "signing.pem", "satchel-order"
+    key, kind = "signing.pem", "satchel-order"
     if fault == "wrong-key":
-        key = keys / "tls.pem"
+        key = "tls.pem"
     elif fault == "other-device":
         payload["device"] = "another"
     elif fault == "wrong-type":
         kind = "satchel-profile"
     else:
         payload["kind"] = "explode"
-    put_order(company, device, payload, key, kind)
+    company.put_order(device, payload, key, kind)
     wait_for(lambda: company.server.ctl("order", "show", payload["id"])["state"] == "refused", 30)
     status = laptop.status()
     assert status["state"] == "enrolled" and status["vault"]["open"]
@@ -273,11 +247,7 @@ def test_a_revoked_or_silent_server_erases_nothing(company, enrolled):
     """Whatever the server answers but a signed order, the mail stays."""
     laptop, _ = enrolled
     device = laptop.status()["device"]
-    company.server.terminate()
-    with sqlite3.connect(company.server.dir / "satchel.db") as db:
-        db.execute("UPDATE certificates SET revoked_at = 1 WHERE device = ?", (device,))
-    db.close()
-    company.server.start()
+    company.sql(("UPDATE certificates SET revoked_at = 1 WHERE device = ?", device))
     laptop.wait_status(lambda s: not s["server"]["connected"] and s["server"].get("text"), 60)
     assert laptop.status()["state"] == "enrolled" and len(laptop.messages()) == 10
 

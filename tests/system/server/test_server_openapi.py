@@ -143,6 +143,15 @@ def test_every_operation(server):
     w.call("get", "/v1/admin/devices", query="?limit=x")
     w.call("get", "/v1/admin/devices/{id}", id=d.id)
     w.call("get", "/v1/admin/devices/{id}", id="nothing")
+    w.call("delete", "/v1/admin/devices/{id}", id="nothing")
+    w.call("delete", "/v1/admin/devices/{id}", id=d.id, query="?abandon=x")
+    w.call("delete", "/v1/admin/devices/{id}", id=d.id)
+    for kind in ("lock", "unlock"):
+        given = w.call("post", "/v1/admin/devices/{id}/orders", {"kind": kind, "reason": "x"}, id=d.id)
+        w.call("get", "/v1/admin/orders/{id}", id=given["id"])
+        if kind == "unlock":
+            w.call("post", "/v1/device/receipts", {"receipt": d.receipt(given["id"], kind=kind)})
+        w.call("get", "/v1/admin/devices/{id}", id=d.id)
     # orders
     wish = {"kind": "wipe", "reason": "lost"}
     order = w.call("post", "/v1/admin/devices/{id}/orders", wish, id=d.id)
@@ -170,6 +179,7 @@ def test_every_operation(server):
     w.call("get", "/v1/admin/devices/{id}", id=second.id)
     w.call("post", "/v1/admin/devices/{id}/orders", wish, id=second.id)
     w.call("post", "/v1/device/report", {}, device=second)
+    w.call("delete", "/v1/admin/devices/{id}", id=second.id)
     # audit and tokens
     w.call("get", "/v1/admin/audit")
     w.call("get", "/v1/admin/audit", query="?limit=2")

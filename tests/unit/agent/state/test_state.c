@@ -172,26 +172,114 @@ static void outbox_keeps_what_did_not_arrive(void **state) {
     struct outbox o;
     assert_int_equal(outbox_init(&o), 0);
     outbox_order(&o, "x", "delivered", "");
-    outbox_receipt(&o, cJSON_CreateObject(), true);
-    cJSON *orders, *receipt;
-    bool last;
-    assert_int_equal(outbox_take(&o, &orders, &receipt, &last), 0);
+    outbox_receipt(&o, cJSON_CreateObject(), "x", true);
+    cJSON *orders;
+    struct outbox_receipt receipt;
+    assert_int_equal(outbox_take(&o, &orders, &receipt), 0);
     assert_int_equal(cJSON_GetArraySize(orders), 1);
-    assert_true(last && receipt);
-    cJSON_Delete(receipt);
+    assert_true(receipt.last && receipt.jws);
+    assert_string_equal(receipt.order, "x");
+    cJSON_Delete(receipt.jws);
     outbox_order(&o, "y", "refused", "why");
     outbox_return(&o, orders);
-    assert_int_equal(outbox_take(&o, &orders, &receipt, &last), 0);
+    assert_int_equal(outbox_take(&o, &orders, &receipt), 0);
     assert_int_equal(cJSON_GetArraySize(orders), 2);
-    assert_non_null(receipt);
-    cJSON_Delete(receipt);
+    assert_non_null(receipt.jws);
+    cJSON_Delete(receipt.jws);
     cJSON_Delete(orders);
-    outbox_receipt(&o, NULL, false);
-    assert_int_equal(outbox_take(&o, &orders, &receipt, &last), 0);
-    assert_null(receipt);
+    outbox_delivered(&o, receipt.number);
+    assert_int_equal(outbox_take(&o, &orders, &receipt), 0);
+    assert_null(receipt.jws);
     assert_null(orders->child);
     cJSON_Delete(orders);
     cJSON_Delete(o.orders);
+}
+
+/* A receipt that came while the one before it was on its way does not go with it. */
+static void outbox_keeps_the_later_receipt(void **state) {
+    (void)state;
+    struct outbox o;
+    struct outbox_receipt first, second;
+    cJSON *orders;
+    assert_int_equal(outbox_init(&o), 0);
+    outbox_receipt(&o, cJSON_CreateObject(), NULL, false);
+    assert_int_equal(outbox_take(&o, &orders, &first), 0);
+    cJSON_Delete(orders);
+    outbox_receipt(&o, cJSON_CreateObject(), "b", true);
+    outbox_delivered(&o, first.number);
+    assert_int_equal(outbox_take(&o, &orders, &second), 0);
+    assert_non_null(second.jws);
+    assert_string_equal(second.order, "b");
+    cJSON_Delete(orders);
+    cJSON_Delete(first.jws);
+    cJSON_Delete(second.jws);
+    outbox_delivered(&o, second.number);
+    assert_null(o.receipt.jws);
+    cJSON_Delete(o.orders);
+}
+
+static struct device locked_device(void) {
+    return (struct device){.state = DEVICE_LOCKED,
+                           .server = "https://localhost:1",
+                           .id = "dev",
+                           .organization = "Acme",
+                           .login = "a",
+                           .address = "a@b",
+                           .name = "A",
+                           .fingerprint = "f",
+                           .root_pem = strdup("pem"),
+                           .trust = cJSON_CreateObject(),
+                           .last_sequence = 3,
+                           .lock = {.ordered = true, .reason = "lost", .since = 5},
+                           .duty = {.order = "o3", .told = true}};
+}
+
+static void device_keeps_its_lock(void **state) {
+    (void)state;
+    struct device d = locked_device();
+    cleanup(device) struct device back = {0};
+    assert_int_equal(device_save(dir, &d), 0);
+    assert_int_equal(device_load(dir, &back), 0);
+    assert_int_equal(back.state, DEVICE_LOCKED);
+    assert_true(back.lock.ordered && !back.lock.offline && back.duty.told && !back.duty.unlock);
+    assert_string_equal(back.lock.reason, "lost");
+    assert_string_equal(back.duty.order, "o3");
+    assert_int_equal(device_state_at_rest(&back), DEVICE_LOCKED);
+    device_finish(&d);
+    assert_int_equal(device_remove(dir), 0);
+}
+
+/* A record that says that it is locked and by nobody, or the other way round, is damaged: nothing is guessed.
+ */
+static void device_refuses_a_contradicting_lock(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct device d = locked_device(), back = {0};
+        if (i == 0)
+            d.state = DEVICE_ENROLLED;
+        else
+            d.lock.ordered = false;
+        assert_int_equal(device_save(dir, &d), 0);
+        assert_int_equal(device_load(dir, &back), ERR_INVALID);
+        device_finish(&d);
+    }
+    assert_int_equal(device_remove(dir), 0);
+}
+
+static void board_says_why_it_is_locked(void **state) {
+    (void)state;
+    struct board_view v = {.state = DEVICE_LOCKED, .lock_ordered = true, .lock_since = 5};
+    board_text(v.organization, "Acme");
+    board_text(v.lock_reason, "lost on the train");
+    cleanup(cJSON) cJSON *json = board_json(&v);
+    const cJSON *lock = json_object(json, "lock");
+    assert_string_equal(json_str(json, "state"), "locked");
+    assert_string_equal(json_str(lock, "cause"), "order");
+    assert_non_null(strstr(json_str(lock, "text"), "lost on the train"));
+    v.lock_ordered = false;
+    v.lock_offline = true;
+    cleanup(cJSON) cJSON *offline = board_json(&v);
+    assert_string_equal(json_str(json_object(offline, "lock"), "cause"), "offline");
 }
 
 int main(void) {
@@ -204,6 +292,10 @@ int main(void) {
         cmocka_unit_test(progress_has_a_speed),
         cmocka_unit_test(progress_cuts_nonsense),
         cmocka_unit_test(outbox_keeps_what_did_not_arrive),
+        cmocka_unit_test(outbox_keeps_the_later_receipt),
+        cmocka_unit_test(device_keeps_its_lock),
+        cmocka_unit_test(device_refuses_a_contradicting_lock),
+        cmocka_unit_test(board_says_why_it_is_locked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

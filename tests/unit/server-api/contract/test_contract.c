@@ -221,7 +221,9 @@ static void test_order(void **state) {
 
 static int open_receipt(const char *outcome, EVP_PKEY *key, const char *device) {
     cleanup(cJSON) cJSON *json = parse(outcome);
-    cleanup(cJSON) cJSON *jws = receipt_make(json, "r1", "o1", "d1", one), *payload = NULL;
+    const struct receipt_about about = {
+        .id = "r1", .order = "o1", .cause = "order", .kind = "wipe", .device = "d1"};
+    cleanup(cJSON) cJSON *jws = receipt_make(json, &about, one), *payload = NULL;
     enum receipt_result result;
     return receipt_open(jws, key, device, &result, &payload);
 }
