@@ -20,7 +20,8 @@ int agent_init(struct agent *a) {
     if (a->cancel < 0)
         return err_errno("cannot make an eventfd");
     keyring_libsecret_init(&a->keyring);
-    return vault_init(&a->vault, &vault_gocryptfs, a->paths->ciphertext, a->paths->vault);
+    return vault_init(&a->vault, vault_choose(a->paths->ciphertext, a->paths->vault), a->paths->ciphertext,
+                      a->paths->vault);
 }
 
 void agent_finish(struct agent *a) {

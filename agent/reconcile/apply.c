@@ -37,7 +37,7 @@ cJSON *agent_account(const struct agent *a) {
 
 /* A vault that an earlier satcheld left open is taken over, not pulled from under a reader. */
 static void apply_look(struct agent *a, struct plan_facts *ret) {
-    bool running = child_running(a->child), known = a->vault.server.pid != 0;
+    bool running = child_running(a->child), known = a->vault.known;
     if (running && clock_boot_ms() > a->mail_after + APPLY_STEADY_MS)
         a->mail_failures = 0;
     *ret = (struct plan_facts){.managed = a->device.state == DEVICE_ENROLLED,

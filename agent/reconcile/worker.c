@@ -112,7 +112,7 @@ static void worker_count_vault(struct worker *w) {
     int64_t began = clock_boot_ms();
     if (began < v.vault_count_after)
         return;
-    if (vault_init(&vault, &vault_gocryptfs, w->agent->paths->ciphertext, w->agent->paths->vault) < 0)
+    if (vault_init(&vault, w->agent->vault.driver, w->agent->paths->ciphertext, w->agent->paths->vault) < 0)
         return;
     if (vault_describe(&vault, true, &status) == 0) {
         struct board_view *view = board_begin(w->agent->board);

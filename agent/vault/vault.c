@@ -36,6 +36,23 @@ void vault_finish(struct vault *v) {
     *v = (struct vault){.server = PROCESS_NONE};
 }
 
+const struct vault_driver *vault_choose(const char *ciphertext, const char *mount) {
+    static const struct vault_driver *const drivers[] = {&vault_fscrypt, &vault_gocryptfs};
+    const size_t n = sizeof drivers / sizeof *drivers;
+    cleanup(vault) struct vault v;
+    if (vault_init(&v, drivers[n - 1], ciphertext, mount) < 0) {
+        v = (struct vault){.server = PROCESS_NONE};
+        return drivers[n - 1];
+    }
+    for (size_t i = 0; i < n; i++)
+        if (drivers[i]->traces(&v))
+            return drivers[i];
+    for (size_t i = 0; i < n - 1; i++)
+        if (drivers[i]->usable(&v) == 0)
+            return drivers[i];
+    return drivers[n - 1];
+}
+
 /* The directory both lie in, made where it is absent. */
 static int make_parent(const char *path) {
     char parent[PATH_MAX];
@@ -75,17 +92,22 @@ int vault_open(struct vault *v, const struct buf *key) {
     int r = check_key(key);
     if (r < 0)
         return r;
-    r = v->driver->adopt(v);
+    r = vault_adopt(v);
     if (r != VAULT_NOTHING)
         return r;
     if (!v->driver->exists(v))
         return err_set(ERR_NOT_FOUND, "there is no vault in %s", v->ciphertext);
     r = make_parent(v->mount);
-    return r < 0 ? r : v->driver->open(v, key);
+    if (r == 0)
+        r = v->driver->open(v, key);
+    v->known = r == 0;
+    return r;
 }
 
 int vault_adopt(struct vault *v) {
-    return v->driver->adopt(v);
+    int r = v->driver->adopt(v);
+    v->known = r == 0;
+    return r;
 }
 
 int vault_holders(struct vault *v, const struct holders_except *except, struct holders *ret) {
@@ -125,21 +147,27 @@ static bool is_there(const char *path) {
     return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }
 
+static const char *encrypted_path(const struct vault *v) {
+    return v->driver->in_place ? v->mount : v->ciphertext;
+}
+
 int vault_remove(struct vault *v, struct file_removed *count) {
-    bool anything = is_there(v->ciphertext);
-    int r = file_remove_tree(AT_FDCWD, v->ciphertext, count);
+    const char *mail = encrypted_path(v), *other = v->driver->in_place ? v->ciphertext : v->mount;
+    bool anything = is_there(mail);
+    int r = file_remove_tree(AT_FDCWD, mail, count);
+    if (r < 0 && v->driver->in_place) /* not that text: it may have a name of the mail */
+        r = err_set(r, "not everything in %s can be removed", mail);
     dev_t device;
     int open = v->driver->is_open(v, &device);
     if (open < 0)
         return r < 0 ? r : open;
     if (open)
         return r < 0 ? r : err_set(ERR_WRONG_STATE, "the vault is still open");
-    /* What a program wrote here while nothing was mounted is a copy of company mail too. */
-    anything = is_there(v->mount) || anything;
-    int s = file_remove_tree(AT_FDCWD, v->mount, count);
-    /* Not the text of that failure: the files there have the names of the mail. */
+    /* What a program wrote where nothing was mounted is a copy of company mail too. */
+    anything = is_there(other) || anything;
+    int s = file_remove_tree(AT_FDCWD, other, count);
     if (r == 0 && s < 0)
-        r = err_set(s, "not everything in %s can be removed", v->mount);
+        r = err_set(s, "not everything in %s can be removed", other);
     if (r < 0)
         return r;
     return anything ? 0 : VAULT_NOTHING;
@@ -180,7 +208,7 @@ int vault_describe(struct vault *v, bool count, struct vault_status *ret) {
         return r;
     status.open = r > 0;
     struct file_removed sum = {0};
-    int fd = count ? open(v->ciphertext, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    int fd = count ? open(encrypted_path(v), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (fd >= 0)
         count_below(fd, 0, &sum);
     status.files = sum.files;

@@ -1,7 +1,17 @@
 /*
- * The vault: an encrypted directory (the ciphertext) and the place where it is seen in the clear (the mount).
- * All mail on the device lies in it. A driver is a const struct of functions; callers use the functions
- * below, which check what is common to all drivers.
+ * The vault: an encrypted directory (the ciphertext, .../vault.enc) and the place where it is seen in the
+ * clear (the mount, .../vault). All mail on the device lies in it. A driver is a const struct of functions;
+ * callers use the functions below, which check what is common to all drivers.
+ *
+ *             .../vault.enc                          .../vault
+ * gocryptfs   gocryptfs.conf (the wrapped key), and  empty; the FUSE mount while open
+ *             everything, encrypted
+ * fscrypt     fscrypt.key (half of the key), and     everything, encrypted by the kernel; while closed the
+ * same fscrypt.id (which key, not secret)     files, with names that are none and no way to read them
+ *
+ * In both, what opens the mail is the key in the keyring together with a file in vault.enc: destroying either
+ * is enough. A vault is there when vault.enc has its key material; nothing is left of one when both paths are
+ * gone and neither a mount, nor a server, nor the kernel has its key.
  *
  * Called by one thread at a time, the worker's. Order: vault_init; vault_create once in the life of a vault,
  * after its key is in the keyring; vault_adopt or vault_open; vault_close; vault_finish. An erasing caller
@@ -36,16 +46,21 @@
 
 struct vault {
     const struct vault_driver *driver;
-    char *ciphertext;      /* owned, absolute: .../vault.enc */
-    char *mount;           /* owned, absolute: .../vault */
-    struct process server; /* of an open vault whose driver has one; its pidfd is readable when it died */
+    char *ciphertext;         /* owned, absolute: .../vault.enc */
+    char *mount;              /* owned, absolute: .../vault */
+    struct process server;    /* of an open vault whose driver has one; its pidfd is readable when it died */
+    struct fscrypt_id key_id; /* fscrypt: of the last vault seen, where has_key_id */
+    bool has_key_id;
+    bool known; /* open, and opened or taken over by this process */
 };
 
-/* All required. Arguments have been checked; both parent directories exist. The meaning is that of the
- * functions of the same name below. */
+/* All functions are required. Arguments have been checked; both parent directories exist. The meaning is that
+ * of the functions of the same name below. */
 struct vault_driver {
     const char *name; /* as in `satchel status` */
+    bool in_place;    /* `mount` itself is what is encrypted, and is removed as such, also while it is open */
     int (*usable)(struct vault *v);
+    bool (*traces)(struct vault *v); /* true when any part of a vault of this driver is there */
     bool (*exists)(struct vault *v);
     int (*create)(struct vault *v, const struct buf *key);
     int (*open)(struct vault *v, const struct buf *key);
@@ -62,6 +77,14 @@ struct vault_driver {
 
 /* FUSE, on any file system. Needs gocryptfs and fusermount3. */
 extern const struct vault_driver vault_gocryptfs;
+
+/* The kernel, at native speed, on file systems with the feature "encrypt". Cannot take from a program that is
+ * not ended what it has open: vault_force_close says ERR_TIMEOUT then. */
+extern const struct vault_driver vault_fscrypt;
+
+/* The driver for these paths: the one whose vault is there, or what is left of it; else the best that is
+ * usable; where none is, one whose vault_usable() says what is missing. */
+const struct vault_driver *vault_choose(const char *ciphertext, const char *mount);
 
 /* Takes copies of the paths. ERR_INVALID for paths that are not absolute. */
 int vault_init(struct vault *v, const struct vault_driver *driver, const char *ciphertext, const char *mount);
@@ -123,8 +146,9 @@ int vault_force_close(struct vault *v, const struct holders_except *except);
  */
 int vault_lock(struct vault *v, const struct holders_except *except, size_t *ended);
 
-/* Removes the ciphertext and the mount directory of a closed vault (of one that is still open, the ciphertext
- * only: ERR_WRONG_STATE). Adds to `count`, also on failure. VAULT_NOTHING when there was nothing. */
+/* Removes the ciphertext and the mount directory of a closed vault (of one that is still open, only the one
+ * with the mail in it: ERR_WRONG_STATE). Adds to `count`, also on failure. VAULT_NOTHING when there was
+ * nothing. */
 int vault_remove(struct vault *v, struct file_removed *count);
 
 struct vault_status {
@@ -132,14 +156,15 @@ struct vault_status {
     const char *path; /* where the mail is seen; of the vault */
     bool exists, open;
     dev_t device;   /* of what is in an open vault */
-    uint64_t files; /* of the ciphertext; counting reads every directory */
+    uint64_t files; /* encrypted ones; counting reads every directory */
     uint64_t bytes;
 };
 
 /* `count`: fill `files` and `bytes` too. Never blocks on the mounted file system. */
 int vault_describe(struct vault *v, bool count, struct vault_status *ret);
 
-/* What an erased vault must not have left: entries of the two paths, mounts, servers. All 0 when nothing is.
+/* What an erased vault must not have left: entries of the two paths, mounts (or keys that the kernel has),
+ * servers. All 0 when nothing is.
  */
 struct vault_left {
     size_t paths, mounts, servers;

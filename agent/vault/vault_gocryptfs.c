@@ -1,4 +1,4 @@
-#include "agent/vault/vault.h"
+#include "agent/vault/keydir.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/encode.h"
@@ -57,25 +57,9 @@ static int gocryptfs_usable(struct vault *v) {
                    strerror(errno));
 }
 
-/* The ciphertext directory, never through a symbolic link. VAULT_NOTHING where there is none. */
-static int open_ciphertext(const struct vault *v, int *ret_fd) {
-    int fd = open(v->ciphertext, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
-        return VAULT_NOTHING;
-    if (fd < 0)
-        return err_errno("cannot open %s", v->ciphertext);
-    *ret_fd = fd;
-    return 0;
-}
-
-static bool has_file(int dir, const char *name) {
-    struct stat st;
-    return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-}
-
 static bool gocryptfs_exists(struct vault *v) {
     cleanup(fd) int dir = -1;
-    return open_ciphertext(v, &dir) == 0 && has_file(dir, CONF) && has_file(dir, DIRIV);
+    return keydir_open(v, &dir) == 0 && keydir_has(dir, CONF) && keydir_has(dir, DIRIV);
 }
 
 /* Running gocryptfs. */
@@ -139,64 +123,15 @@ static int run(const char *const *argv, const struct buf *key, int output, struc
 
 /* Create. */
 
-static void stream_dir_cleanup(DIR **d) {
-    if (*d)
-        (void)closedir(*d);
-}
-
-static int list_dir(int dir, DIR **ret) {
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
-    if (!stream) {
-        (void)err_errno("cannot list the vault");
-        if (fd >= 0)
-            (void)close(fd);
-        return ERR_SYSTEM;
-    }
-    *ret = stream;
-    return 0;
-}
-
-static bool is_dot(const char *name) {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-/* A creation that was cut off leaves the files of gocryptfs alone; anything else is not for us to remove. */
-static int clear_half_made(const struct vault *v, int dir) {
-    cleanup(stream_dir) DIR *stream = NULL;
-    int r = list_dir(dir, &stream);
-    if (r < 0)
-        return r;
-    struct dirent *entry;
-    while ((entry = readdir(stream)))
-        if (!is_dot(entry->d_name) && strcmp(entry->d_name, CONF) != 0 && strcmp(entry->d_name, DIRIV) != 0 &&
-            strcmp(entry->d_name, CONF ".tmp") != 0)
-            return err_set(ERR_WRONG_STATE, "%s is not empty and not a vault; nothing was changed",
-                           v->ciphertext);
-    static const char *const names[] = {CONF, CONF ".tmp", DIRIV};
-    for (size_t i = 0; i < sizeof names / sizeof *names && r == 0; i++)
-        r = file_remove(dir, names[i]);
-    return r;
-}
-
 static int gocryptfs_create(struct vault *v, const struct buf *key) {
     int r = gocryptfs_usable(v);
     if (r < 0)
         return r;
-    if (mkdir(v->ciphertext, 0700) < 0 && errno != EEXIST)
-        return err_errno("cannot make %s", v->ciphertext);
-    cleanup(fd) int dir = -1;
-    r = open_ciphertext(v, &dir);
-    if (r == VAULT_NOTHING)
-        return err_set(ERR_WRONG_STATE, "%s is not a directory", v->ciphertext);
+    static const char *const names[] = {CONF, DIRIV, NULL};
+    cleanup(fd) int dir = -1, output = -1;
+    r = keydir_make(v, names, &dir);
     if (r == 0)
-        r = clear_half_made(v, dir);
-    if (r < 0)
-        return r;
-    if (fchmod(dir, 0700) < 0)
-        return err_errno("cannot protect %s", v->ciphertext);
-    cleanup(fd) int output = -1;
-    r = make_output(&output);
+        r = make_output(&output);
     if (r < 0)
         return r;
     const char *const argv[] = {"gocryptfs", "-init", "-q",          "-nosyslog", "-scryptn",
@@ -250,6 +185,15 @@ static int gocryptfs_count_servers(struct vault *v, size_t *ret) {
     if (r == 0)
         *ret = servers.n;
     return r;
+}
+
+static bool gocryptfs_traces(struct vault *v) {
+    cleanup(fd) int dir = -1;
+    dev_t device;
+    size_t servers = 0;
+    return (keydir_open(v, &dir) == 0 &&
+            (keydir_has(dir, CONF) || keydir_has(dir, CONF ".tmp") || keydir_has(dir, DIRIV))) ||
+           gocryptfs_is_open(v, &device) > 0 || (gocryptfs_count_servers(v, &servers) == 0 && servers);
 }
 
 /* Gives every server `grace_ms` to end by itself, then SIGKILL. Adds to *ended. */
@@ -339,12 +283,12 @@ static int prepare_mount_point(const struct vault *v) {
     if (dir < 0)
         return err_errno("cannot use %s", v->mount);
     cleanup(stream_dir) DIR *stream = NULL;
-    int r = list_dir(dir, &stream);
+    int r = keydir_list(dir, &stream);
     if (r < 0)
         return r;
     struct dirent *entry;
     while ((entry = readdir(stream)))
-        if (!is_dot(entry->d_name))
+        if (!keydir_is_dot(entry->d_name))
             return err_set(ERR_WRONG_STATE,
                            "%s, where the vault is to be opened, is not empty. Move its files "
                            "away and try again; nothing was changed.",
@@ -439,12 +383,6 @@ static int gocryptfs_end_holders(struct vault *v, const struct holders_except *e
                  : r;
 }
 
-static int in_use(const struct holders *h) {
-    cleanup(free) char *names = h->n ? holders_names(h) : NULL;
-    return err_set(ERR_WRONG_STATE, "the vault is in use by %s",
-                   names ? names : "a program that cannot be seen");
-}
-
 static int gocryptfs_close(struct vault *v) {
     dev_t device;
     int r = gocryptfs_is_open(v, &device);
@@ -453,11 +391,11 @@ static int gocryptfs_close(struct vault *v) {
     cleanup(holders) struct holders h = {0};
     r = holders_find(&(struct holders_where){.device = device}, NULL, &h);
     if (r < 0 || h.n)
-        return r < 0 ? r : in_use(&h);
+        return r < 0 ? r : holders_refuse(&h, "the vault");
     int64_t deadline = clock_boot_ms() + VAULT_DEADLINE_MS;
     r = mounts_unmount(v->mount, false, deadline);
     if (r == 1)
-        return in_use(&h);
+        return holders_refuse(&h, "the vault");
     size_t ended = 0;
     return r < 0 ? r : end_servers(v, 5000, deadline, &ended);
 }
@@ -507,54 +445,14 @@ static int gocryptfs_force_close(struct vault *v, const struct holders_except *e
 
 /* Destroy. */
 
-/* Overwrites a file of ours in place. One with a second name may be somebody else's: that one is only
- * unlinked. */
-static void overwrite(int dir, const char *name) {
-    struct stat st;
-    cleanup(fd) int look = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (look < 0 || fstat(look, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size > 65536)
-        return;
-    char path[64], rubbish[4096];
-    (void)fchmod(look, 0600);
-    /* Through the descriptor: the name could be another file by now. */
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", look);
-    cleanup(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
-    for (off_t at = 0; fd >= 0 && at < st.st_size; at += (off_t)sizeof rubbish) {
-        size_t n = (size_t)(st.st_size - at);
-        random_bytes(rubbish, sizeof rubbish);
-        if (pwrite(fd, rubbish, n < sizeof rubbish ? n : sizeof rubbish, at) < 0)
-            break;
-    }
-    if (fd < 0 || fsync(fd) < 0)
-        log_warning("the key material of the vault could not be overwritten, only removed");
-}
-
 static int gocryptfs_destroy_key(struct vault *v) {
-    cleanup(fd) int dir = -1;
-    int r = open_ciphertext(v, &dir);
-    if (r != 0)
-        return r;
-    cleanup(stream_dir) DIR *stream = NULL;
-    r = list_dir(dir, &stream);
-    if (r < 0)
-        return r;
-    bool anything = false;
-    struct dirent *entry;
-    /* Every copy: gocryptfs.conf, gocryptfs.conf.tmp, gocryptfs.conf.bak, ... */
-    while ((entry = readdir(stream))) {
-        if (strncmp(entry->d_name, CONF, sizeof CONF - 1) != 0)
-            continue;
-        anything = true;
-        overwrite(dir, entry->d_name);
-        int s = file_remove(dir, entry->d_name);
-        r = r < 0 ? r : s;
-    }
-    return r < 0 || anything ? r : VAULT_NOTHING;
+    return keydir_destroy(v, CONF); /* also gocryptfs.conf.tmp, gocryptfs.conf.bak, ... */
 }
 
 const struct vault_driver vault_gocryptfs = {
     .name = "gocryptfs",
     .usable = gocryptfs_usable,
+    .traces = gocryptfs_traces,
     .exists = gocryptfs_exists,
     .create = gocryptfs_create,
     .open = gocryptfs_open,

@@ -334,3 +334,9 @@ char *holders_names(const struct holders *h) {
     char *text = buf_steal(&out);
     return text ? text : strdup("nothing");
 }
+
+int holders_refuse(const struct holders *h, const char *what) {
+    cleanup(free) char *names = h->n ? holders_names(h) : NULL;
+    return err_set(ERR_WRONG_STATE, "%s is in use by %s", what,
+                   names ? names : "a program that cannot be seen");
+}

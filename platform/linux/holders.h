@@ -70,4 +70,7 @@ int holders_end(const struct holders_where *where, const struct holders_except *
 /* "thunderbird (4711), mutt (4712)": for a sentence. Owned by the caller; NULL without memory. */
 char *holders_names(const struct holders *h);
 
+/* ERR_WRONG_STATE: "WHAT is in use by thunderbird (4711)". */
+int holders_refuse(const struct holders *h, const char *what);
+
 #endif
