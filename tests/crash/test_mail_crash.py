@@ -26,10 +26,9 @@ from world import World  # noqa: E402
 mailchild.program = lambda: os.environ["SATCHEL_TEST_MAIL_CHILD"]
 
 SEED = int(os.environ.get("SATCHEL_MODEL_SEED", "1"))
-# Steps after each of which it is killed, and beyond them the distance; more with SATCHEL_CRASH_STEPS=60.
-EVERY = int(os.environ.get("SATCHEL_CRASH_STEPS", "16"))
-STRIDE = 30
-SHARDS = 2
+EVERY = int(os.environ.get("SATCHEL_CRASH_STEPS", "60"))  # steps after each of which it is killed
+STRIDE = 9    # beyond them
+SHARDS = 4
 USERS = 400
 NUMBERS = itertools.count()
 TORN = range(SEED, SEED + int(os.environ.get("SATCHEL_TORN_TIMES", "5")))
@@ -52,7 +51,7 @@ def make_world(server, tmp_path):
         vault = tmp_path / login / "vault"
         vault.mkdir(parents=True, mode=0o700)
         account = {"host": server.host, "port": server.port, "security": "tls", "ca": server.ca_pem, "login": login, "password": "secret"}
-        made.append(World(Model(moving_folders=False), server, vault, lambda: mailchild.Child(vault, account), seed, login))
+        made.append(World(Model(), server, vault, lambda: mailchild.Child(vault, account), seed, login))
         return made[-1]
 
     yield make
@@ -140,6 +139,20 @@ def test_folder_renamed_and_a_message_moved_into_it(make_world):
         world.settle()
 
 
+@pytest.mark.parametrize("step", range(1, 9))
+def test_folder_renamed_and_another_made_below_its_old_name(make_world, step):
+    world = make_world(step)
+    world.fill(["Work"], 20)
+    world.settle()
+    world.kill()
+    world.here.directory("Work").rename(world.here.directory("A"))
+    world.model.rename_folder("Work", "A", READER)
+    world.here.make_folder(True, "Work/Sub")
+    world.model.note("engine", "killed after step %d" % step)
+    survives(world, step)
+    world.settle()
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 13, 21, 34, 55])
 def test_first_sync_killed(make_world, step):
     world = make_world(step)
@@ -170,6 +183,25 @@ def test_killed_again_and_again(make_world, seed):
             world.model.note("engine", "killed after step %d" % step)
             survives(world, step)
         world.settle()
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
+def test_killed_at_random_moments_under_load(make_world, seed):
+    world = make_world(seed)
+    world.fill(messages=40)
+    world.settle()
+    for _ in range(150):
+        world.there.append()
+        world.here.new(False)
+    world.operate(60, offline=False)
+    for _ in range(8):
+        world.start()
+        world.order()
+        world.child.receive(world.rng.random() * 0.4)
+        world.operate(5, offline=False)
+        world.kill()
+        world.operate(5, offline=False)
+    world.settle()
 
 
 # -- torn state -----------------------------------------------------------------------------------------------------

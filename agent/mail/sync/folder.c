@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define WINDOW_MS 10000 /* removals within it are looked at together */
 
@@ -156,14 +157,18 @@ int sync_folder_keywords(struct sync_folder *f, const struct maildir *m) {
 int sync_folder_open(struct sync *s, struct sync_folder *f, struct maildir *ret) {
     cleanup(maildir) struct maildir m = MAILDIR_INIT;
     struct pass p = {.sync = s, .folder = f};
+    struct stat st;
     bool made = false;
     /* A folder that was copied and is gone was removed by a reader, but for those that cannot be. */
-    bool make = (f->row.uidvalidity == 0 && !f->born_here) || f->use != FOLDER_USE_NONE;
+    bool make = ((f->row.uidvalidity == 0 && !f->born_here) || f->use != FOLDER_USE_NONE) &&
+                !name_is_away(f->directory);
     int r = maildir_open(s->store.root, f->directory, make, &made, &m);
     if (r != 0)
         return r;
     m.hash = f->row.hash;
     m.uidvalidity = f->row.uidvalidity;
+    if (fstat(m.cur, &st) == 0)
+        f->row.inode = st.st_ino;
     if (made && f->row.uidvalidity != 0) {
         log_warning("a mail folder was removed from the vault: copying it again");
         r = state_want(s->state, f->row.id, 0, true);

@@ -60,19 +60,18 @@ struct sync_folder {
     char delimiter;
     enum folder_use use;
     struct state_folder row;
-    struct state_folder status; /* what the last STATUS said (id unused) */
-    bool listed;                /* in the last LIST */
-    bool told;                  /* STATUS came with LIST or by NOTIFY */
-    bool dirty;                 /* never synced since the start, or the last pass was not complete */
-    bool again;                 /* what was done here left work for the next round */
-    bool all;                   /* the next pass compares every message, also where nothing happened */
-    bool opened;                /* since the engine started: tmp/ cleaned, keywords read */
-    bool held;      /* its directory went while others were renamed: its mailbox is not deleted without a
-                       confirmation */
-    bool born_here; /* a reader made it, and its first pass is still to come */
-    bool sized;     /* there are long messages: sizes are asked for */
-    bool first;     /* its first copy is not complete */
-    bool asks;      /* waits for a confirmation */
+    struct state_folder status;    /* what the last STATUS said (id unused) */
+    bool listed;                   /* in the last LIST */
+    bool told;                     /* STATUS came with LIST or by NOTIFY */
+    bool dirty;                    /* never synced since the start, or the last pass was not complete */
+    bool again;                    /* what was done here left work for the next round */
+    bool all;                      /* the next pass compares every message, also where nothing happened */
+    bool opened;                   /* since the engine started: tmp/ cleaned, keywords read */
+    bool born_here;                /* a reader made it, and its first pass is still to come */
+    bool sized;                    /* there are long messages: sizes are asked for */
+    struct sync_folder *successor; /* while names are compared: has its mailbox under a new name */
+    bool first;                    /* its first copy is not complete */
+    bool asks;                     /* waits for a confirmation */
     struct keywords keywords;
     struct hints hints;
     struct buf foreign; /* maildir entries of readers, to be uploaded */

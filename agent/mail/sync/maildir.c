@@ -1,4 +1,5 @@
 #include "agent/mail/sync/maildir.h"
+#include "agent/mail/sync/beneath.h"
 #include "agent/mail/sync/hook.h"
 #include "agent/mail/sync/keyword.h"
 #include "platform/base/cleanup.h"
@@ -7,12 +8,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,50 +24,13 @@ static void dir_cleanup(DIR **d) {
         (void)closedir(*d);
 }
 
-static int open_beneath(int root, const char *path) {
-    struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
-    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-}
-
-static int open_error(void) {
-    if (errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
-        return err_set(ERR_INVALID, "something that is no mail folder is in its place");
-    return err_errno("cannot open a mail folder");
-}
-
-/* Makes the directories of `path` one by one and opens the last. */
-static int make_beneath(int root, const char *path, int *ret) {
-    char part[NAME_PATH_MAX + 1];
-    cleanup(fd) int parent = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent < 0)
-        return open_error();
-    for (const char *at = path, *end = path; *end; at = end + 1) {
-        end = strchrnul(at, '/');
-        size_t n = (size_t)(end - at);
-        if (n >= sizeof part)
-            return err_set(ERR_TOO_LARGE, "a folder's name is too long");
-        memcpy(part, at, n);
-        part[n] = '\0';
-        if (mkdirat(parent, part, 0700) != 0 && errno != EEXIST)
-            return err_errno("cannot make a mail folder");
-        int child = open_beneath(parent, part);
-        if (child < 0)
-            return open_error();
-        (void)close(parent);
-        parent = child;
-    }
-    *ret = steal_fd(&parent);
-    return 0;
-}
-
 static int make_child(int parent, const char *name, bool *made, int *ret) {
     *made = mkdirat(parent, name, 0700) == 0;
     if (!*made && errno != EEXIST)
         return err_errno("cannot make a mail folder");
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return open_error();
+        return beneath_error();
     *ret = fd;
     return 0;
 }
@@ -77,15 +39,15 @@ static int make_child(int parent, const char *name, bool *made, int *ret) {
 static int open_child(int parent, const char *name, int *ret) {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? MAILDIR_VANISHED : open_error();
+        return errno == ENOENT ? MAILDIR_VANISHED : beneath_error();
     *ret = fd;
     return 0;
 }
 
 static int open_folder(int root, const char *directory, int *ret) {
-    int fd = open_beneath(root, directory);
+    int fd = beneath_open(root, directory);
     if (fd < 0)
-        return errno == ENOENT ? MAILDIR_VANISHED : open_error();
+        return errno == ENOENT ? MAILDIR_VANISHED : beneath_error();
     *ret = fd;
     return 0;
 }
@@ -93,7 +55,7 @@ static int open_folder(int root, const char *directory, int *ret) {
 int maildir_open(int root, const char *directory, bool make, bool *ret_made, struct maildir *ret) {
     struct maildir m = MAILDIR_INIT;
     bool made_cur = false, made = false;
-    int r = make ? make_beneath(root, directory, &m.folder) : open_folder(root, directory, &m.folder);
+    int r = make ? beneath_make(root, directory, &m.folder) : open_folder(root, directory, &m.folder);
     if (r == 0)
         r = make ? make_child(m.folder, "tmp", &made, &m.tmp) : open_child(m.folder, "tmp", &m.tmp);
     if (r == 0)
@@ -714,7 +676,7 @@ static int remove_files(int dir, uint32_t hash, bool *left) {
 int maildir_remove(int root, const char *directory, uint32_t hash, bool *ret_left) {
     static const char *const parts[] = {"cur", "new", "tmp"};
     bool left = false;
-    cleanup(fd) int folder = open_beneath(root, directory);
+    cleanup(fd) int folder = beneath_open(root, directory);
     if (folder < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
         return err_errno("cannot open a mail folder");
     for (size_t i = 0; folder >= 0 && i < sizeof parts / sizeof *parts; i++) {
@@ -734,23 +696,70 @@ int maildir_remove(int root, const char *directory, uint32_t hash, bool *ret_lef
     return 0;
 }
 
+/* Whether the directory holds nothing but the parts of one folder. */
+static bool is_leaf(int folder) {
+    cleanup(dir) DIR *d = open_list(folder);
+    bool leaf = d != NULL;
+    for (struct dirent *e; leaf && (e = readdir(d));)
+        leaf = e->d_name[0] == '.' || strcmp(e->d_name, "cur") == 0 || strcmp(e->d_name, "new") == 0 ||
+               strcmp(e->d_name, "tmp") == 0 || strcmp(e->d_name, KEYWORD_FILE) == 0;
+    return leaf;
+}
+
+/* The directory as a whole, at once. *ret_done false: it has to be done by parts. */
+static int rename_whole(int root, const char *from, const char *to, bool *ret_done) {
+    cleanup(fd) int above_old = -1, above_new = -1;
+    const char *old = "", *now = "";
+    int r = beneath_parent(root, from, &above_old, &old);
+    if (r == 0)
+        r = beneath_parent(root, to, &above_new, &now);
+    if (r == 0)
+        *ret_done = rename_new(above_old, old, above_new, now) == 0;
+    return r;
+}
+
+/* Moves what is in one directory into another that is there already. What has the same name stays. */
+static int merge_files(int from, int to) {
+    cleanup(dir) DIR *d = open_list(from);
+    if (!d)
+        return err_errno("cannot read a mail folder");
+    for (struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            rename_new(from, e->d_name, to, e->d_name) != 0 && errno != EEXIST && errno != ENOENT)
+            return err_errno("cannot rename a mail folder");
+    return 0;
+}
+
+static int rename_part(int from, int to, const char *part) {
+    if (rename_new(from, part, to, part) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EEXIST)
+        return err_errno("cannot rename a mail folder");
+    if (strcmp(part, KEYWORD_FILE) == 0)
+        return renameat(from, part, to, part) == 0 ? 0 : err_errno("cannot rename a mail folder");
+    cleanup(fd) int old = openat(from, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    cleanup(fd) int now = openat(to, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (old < 0 || now < 0)
+        return err_set(ERR_REFUSED, "a folder of that name is already there");
+    int r = merge_files(old, now);
+    if (r == 0)
+        (void)unlinkat(from, part, AT_REMOVEDIR);
+    return r;
+}
+
 int maildir_rename(int root, const char *from, const char *to) {
     static const char *const parts[] = {KEYWORD_FILE, "cur", "new",
                                         "tmp"}; /* what letters mean comes first */
-    cleanup(fd) int old = open_beneath(root, from), now = -1;
+    cleanup(fd) int old = beneath_open(root, from), now = -1;
+    bool done = false;
     if (old < 0)
-        return errno == ENOENT ? MAILDIR_VANISHED : open_error();
-    int r = make_beneath(root, to, &now);
-    if (r == 0 && faccessat(now, "cur", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        (void)unlinkat(now, "cur", AT_REMOVEDIR); /* made, and empty */
-        (void)unlinkat(now, "new", AT_REMOVEDIR);
-        (void)unlinkat(now, "tmp", AT_REMOVEDIR);
-    }
-    for (size_t i = 0; r == 0 && i < sizeof parts / sizeof *parts; i++)
-        if (rename_new(old, parts[i], now, parts[i]) != 0 && errno != ENOENT)
-            r = errno == EEXIST ? err_set(ERR_REFUSED, "a folder of that name is already there")
-                                : err_errno("cannot rename a mail folder");
-    if (r == 0)
+        return errno == ENOENT ? MAILDIR_VANISHED : beneath_error();
+    int r = is_leaf(old) ? rename_whole(root, from, to, &done) : 0;
+    if (r == 0 && !done)
+        r = beneath_make(root, to, &now);
+    for (size_t i = 0; r == 0 && !done && i < sizeof parts / sizeof *parts; i++)
+        r = rename_part(old, now, parts[i]);
+    if (r == 0 && !done)
         (void)unlinkat(root, from, AT_REMOVEDIR); /* stays while it holds other folders */
     mail_hook_step();
     return r;

@@ -134,8 +134,8 @@ int maildir_clean(const struct maildir *m, bool (*keep)(void *ctx, uint32_t uid)
  * What a reader made, or edited, stays, and *ret_left tells of it. */
 int maildir_remove(int root, const char *directory, uint32_t hash, bool *ret_left);
 
-/* Moves cur, new, tmp and the keywords of a folder to another directory, which must not hold any.
- * ERR_REFUSED. */
+/* Moves cur, new, tmp and the keywords of a folder to another directory; what is there already stays, beside
+ * them. MAILDIR_VANISHED, ERR_REFUSED. */
 int maildir_rename(int root, const char *from, const char *to);
 
 #endif

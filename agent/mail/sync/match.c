@@ -298,7 +298,9 @@ int match_folder(struct sync *s, struct sync_folder *f, struct maildir *m, uint3
             "a mail folder was made anew on the server, or what was known of it is lost: %zu messages are "
             "the same",
             match.found);
-    f->row = (struct state_folder){.id = f->row.id, .hash = f->row.hash, .uidvalidity = uidvalidity};
+    f->row.uidvalidity = uidvalidity;
+    f->row.uidnext = f->row.messages = 0;
+    f->row.modseq = 0;
     return state_counts_all(s->state, &s->counts);
 }
 

@@ -94,6 +94,14 @@ uint32_t name_hash(const char *mailbox, size_t n) {
     return hash;
 }
 
+void name_away(uint32_t hash, char out[NAME_AWAY_SIZE]) {
+    (void)snprintf(out, NAME_AWAY_SIZE, ".satchel-%08x", hash);
+}
+
+bool name_is_away(const char *directory) {
+    return *directory == '.';
+}
+
 size_t name_message(const struct name_message *m, char out[NAME_MESSAGE_SIZE]) {
     int n = snprintf(out, NAME_MESSAGE_SIZE, "%lld.%08x_%u_%u.satchel,U=%u", (long long)m->seconds, m->hash,
                      m->uidvalidity, m->uid, m->uid);

@@ -26,6 +26,7 @@
 #define NAME_DEPTH_MAX 32
 #define NAME_MESSAGE_SIZE 128
 #define NAME_SUFFIX_MAX 128
+#define NAME_AWAY_SIZE 20
 
 /* Whether the mailbox is INBOX (ASCII case ignored). */
 bool name_is_inbox(const char *mailbox, size_t n);
@@ -38,6 +39,10 @@ bool name_is_inbox(const char *mailbox, size_t n);
 int name_folder(const char *mailbox, size_t n, char delimiter, struct buf *ret);
 
 uint32_t name_hash(const char *mailbox, size_t n);
+
+/* A directory that no mailbox has: where a folder is while another one has its name. */
+void name_away(uint32_t hash, char out[NAME_AWAY_SIZE]);
+bool name_is_away(const char *directory);
 
 struct name_message {
     int64_t seconds; /* INTERNALDATE */

@@ -257,12 +257,12 @@ static int remote_select(struct sync *s, struct sync_folder *f, struct remote *r
     }
     s->selected = f;
     remote_sort(r);
-    r->row = (struct state_folder){.id = f->row.id,
-                                   .hash = f->row.hash,
-                                   .uidvalidity = s->imap->uidvalidity,
-                                   .uidnext = s->imap->uidnext,
-                                   .modseq = s->imap->no_modseq ? 0 : s->imap->modseq,
-                                   .messages = s->imap->exists};
+    r->row = f->row;
+    r->row.uidvalidity = s->imap->uidvalidity;
+    r->row.uidnext = s->imap->uidnext;
+    r->row.modseq = s->imap->no_modseq ? 0 : s->imap->modseq;
+    r->row.messages = s->imap->exists;
+    r->row.object = f->status.object;
     *ret_delta = delta && r->row.modseq >= f->row.modseq;
     return r->row.uidvalidity != f->row.uidvalidity ? REMOTE_NEW : REMOTE_OK;
 }

@@ -1,5 +1,6 @@
 #include "agent/mail/sync/state.h"
 #include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/name.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 
 enum {
     FOLDER_GET,
@@ -18,7 +19,6 @@ enum {
     FOLDER_ADD,
     FOLDER_PUT,
     FOLDER_RENAME,
-    FOLDER_EMPTY_REMOVE,
     FOLDER_RESET,
     FOLDER_REMOVE,
     FOLDERS,
@@ -49,22 +49,20 @@ enum {
     STATEMENTS,
 };
 
+#define FOLDER_COLUMNS "id, hash, uidvalidity, uidnext, modseq, messages, inode, object, renamed"
+
 /* Kinds of messages are those of enum plan_message. */
 static const char *const sql[STATEMENTS] = {
-    [FOLDER_GET] =
-        "SELECT id, hash, uidvalidity, uidnext, modseq, messages, directory FROM folder WHERE mailbox = ?1",
+    [FOLDER_GET] = "SELECT " FOLDER_COLUMNS ", directory FROM folder WHERE mailbox = ?1",
     [FOLDER_HASH] = "SELECT 1 FROM folder WHERE hash = ?1",
     [FOLDER_ADD] = "INSERT INTO folder (mailbox, directory, hash) VALUES (?1, ?2, ?3)",
-    [FOLDER_PUT] =
-        "UPDATE folder SET uidvalidity = ?2, uidnext = ?3, modseq = ?4, messages = ?5 WHERE id = ?1",
-    [FOLDER_RENAME] = "UPDATE folder SET mailbox = ?2, directory = ?3 WHERE id = ?1",
-    [FOLDER_EMPTY_REMOVE] = "DELETE FROM folder WHERE (mailbox = ?2 OR directory = ?3) AND id <> ?1 AND"
-                            " NOT EXISTS (SELECT 1 FROM message WHERE folder = folder.id)",
+    [FOLDER_PUT] = "UPDATE folder SET uidvalidity = ?2, uidnext = ?3, modseq = ?4, messages = ?5, inode = ?6,"
+                   " object = ?7 WHERE id = ?1",
+    [FOLDER_RENAME] = "UPDATE folder SET mailbox = ?2, directory = ?3, renamed = ?4 WHERE id = ?1",
     [FOLDER_RESET] =
         "UPDATE folder SET uidvalidity = ?2, uidnext = 0, modseq = 0, messages = 0 WHERE id = ?1",
     [FOLDER_REMOVE] = "DELETE FROM folder WHERE id = ?1",
-    [FOLDERS] =
-        "SELECT mailbox, directory, id, hash, uidvalidity, uidnext, modseq, messages FROM folder ORDER BY id",
+    [FOLDERS] = "SELECT mailbox, directory, " FOLDER_COLUMNS " FROM folder ORDER BY id",
     [MESSAGES] = "SELECT uid, kind, flags, local, seconds FROM message WHERE folder = ?1 ORDER BY uid",
     [MESSAGES_REMOVE] = "DELETE FROM message WHERE folder = ?1",
     [MESSAGE_GET] = "SELECT kind, flags, local, seconds, size, crc, part FROM message WHERE folder = ?1 AND"
@@ -105,7 +103,8 @@ static const char schema[] =
     "CREATE TABLE folder (id INTEGER PRIMARY KEY AUTOINCREMENT, mailbox TEXT NOT NULL UNIQUE,"
     " directory TEXT NOT NULL UNIQUE, hash INTEGER NOT NULL, uidvalidity INTEGER NOT NULL DEFAULT 0,"
     " uidnext INTEGER NOT NULL DEFAULT 0, modseq INTEGER NOT NULL DEFAULT 0,"
-    " messages INTEGER NOT NULL DEFAULT 0) STRICT;"
+    " messages INTEGER NOT NULL DEFAULT 0, inode INTEGER NOT NULL DEFAULT 0,"
+    " object INTEGER NOT NULL DEFAULT 0, renamed INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE message (folder INTEGER NOT NULL, uid INTEGER NOT NULL, kind INTEGER NOT NULL,"
     " flags INTEGER NOT NULL, local INTEGER NOT NULL, seconds INTEGER NOT NULL, size INTEGER NOT NULL,"
     " crc INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (folder, uid)) STRICT, WITHOUT ROWID;"
@@ -114,7 +113,7 @@ static const char schema[] =
     "CREATE TABLE upload (id INTEGER PRIMARY KEY AUTOINCREMENT, folder INTEGER NOT NULL, name TEXT NOT NULL,"
     " uidnext INTEGER NOT NULL, wire_size INTEGER NOT NULL, wire_crc INTEGER NOT NULL,"
     " message_id INTEGER NOT NULL) STRICT;"
-    "PRAGMA user_version = 2;";
+    "PRAGMA user_version = 3;";
 
 struct state {
     sqlite3 *db;
@@ -306,27 +305,28 @@ static int state_end(struct state *s, sqlite3_stmt *q, int code) {
 
 /* -- folders -------------------------------------------------------------------------------------------- */
 
-/* Columns from `at` on: id, hash, uidvalidity, uidnext, modseq, messages. */
+/* FOLDER_COLUMNS from `at` on. */
 static struct state_folder folder_row(sqlite3_stmt *q, int at) {
     return (struct state_folder){.id = sqlite3_column_int64(q, at),
                                  .hash = (uint32_t)sqlite3_column_int64(q, at + 1),
                                  .uidvalidity = (uint32_t)sqlite3_column_int64(q, at + 2),
                                  .uidnext = (uint32_t)sqlite3_column_int64(q, at + 3),
                                  .modseq = (uint64_t)sqlite3_column_int64(q, at + 4),
-                                 .messages = (uint32_t)sqlite3_column_int64(q, at + 5)};
+                                 .messages = (uint32_t)sqlite3_column_int64(q, at + 5),
+                                 .inode = (uint64_t)sqlite3_column_int64(q, at + 6),
+                                 .object = (uint64_t)sqlite3_column_int64(q, at + 7),
+                                 .renamed = sqlite3_column_int64(q, at + 8) != 0};
 }
 
 /* 1: there is no such row. */
-static int state_folder_find(struct state *s, const char *mailbox, const char *directory,
+static int state_folder_find(struct state *s, const char *mailbox, struct buf *ret_directory,
                              struct state_folder *ret) {
     sqlite3_stmt *q = s->prepared[FOLDER_GET];
     (void)sqlite3_bind_text(q, 1, mailbox, -1, SQLITE_STATIC);
     int code = sqlite3_step(q), r = 1;
     if (code == SQLITE_ROW) {
         *ret = folder_row(q, 0);
-        r = strcmp((const char *)sqlite3_column_text(q, 6), directory) == 0
-                ? 0
-                : err_set(ERR_REFUSED, "a mailbox changed its hierarchy delimiter");
+        r = buf_printf(ret_directory, "%s", (const char *)sqlite3_column_text(q, 9));
     } else if (code != SQLITE_DONE) {
         r = state_error(s, "cannot read");
     }
@@ -345,44 +345,55 @@ static int state_free_hash(struct state *s, uint32_t *hash) {
     }
 }
 
-int state_folder_get(struct state *s, const char *mailbox, const char *directory, uint32_t hash,
-                     struct state_folder *ret) {
-    int r = state_folder_find(s, mailbox, directory, ret);
-    if (r <= 0)
-        return r;
-    r = state_free_hash(s, &hash);
-    if (r < 0)
-        return r;
+/* SQLITE_DONE, SQLITE_CONSTRAINT, or another failure. */
+static int state_folder_insert(struct state *s, const char *mailbox, const char *directory, uint32_t hash) {
     sqlite3_stmt *q = s->prepared[FOLDER_ADD];
     (void)sqlite3_bind_text(q, 1, mailbox, -1, SQLITE_STATIC);
     (void)sqlite3_bind_text(q, 2, directory, -1, SQLITE_STATIC);
     (void)sqlite3_bind_int64(q, 3, hash);
     int code = sqlite3_step(q);
     (void)sqlite3_reset(q);
-    if (code == SQLITE_CONSTRAINT)
-        return err_set(ERR_REFUSED, "two mailboxes have the same name");
+    return code;
+}
+
+int state_folder_get(struct state *s, const char *mailbox, const char *directory, uint32_t hash,
+                     struct buf *ret_directory, struct state_folder *ret) {
+    char away[NAME_AWAY_SIZE];
+    int r = state_folder_find(s, mailbox, ret_directory, ret);
+    if (r == 0 && !ret->renamed && strcmp(ret_directory->data, directory) != 0 &&
+        !name_is_away(ret_directory->data))
+        return err_set(ERR_REFUSED, "a mailbox changed its hierarchy delimiter");
+    if (r == 1)
+        r = state_free_hash(s, &hash);
+    else
+        return r;
+    if (r < 0)
+        return r;
+    int code = state_folder_insert(s, mailbox, directory, hash);
+    if (code == SQLITE_CONSTRAINT) {
+        name_away(hash, away);
+        code = state_folder_insert(s, mailbox, away, hash);
+    }
     if (code != SQLITE_DONE)
         return state_error(s, "cannot write");
-    r = state_folder_find(s, mailbox, directory, ret);
+    r = state_folder_find(s, mailbox, ret_directory, ret);
     return r == 1 ? err_set(ERR_SYSTEM, "the sync state lost a row") : r;
 }
 
 int state_folder_put(struct state *s, const struct state_folder *f) {
-    return state_run(s, FOLDER_PUT, 5,
-                     (const int64_t[]){f->id, f->uidvalidity, f->uidnext, (int64_t)f->modseq, f->messages});
+    return state_run(s, FOLDER_PUT, 7,
+                     (const int64_t[]){f->id, f->uidvalidity, f->uidnext, (int64_t)f->modseq, f->messages,
+                                       (int64_t)f->inode, (int64_t)f->object});
 }
 
-int state_folder_rename(struct state *s, int64_t folder, const char *mailbox, const char *directory) {
-    for (int which = FOLDER_EMPTY_REMOVE, i = 0; i < 2; i++, which = FOLDER_RENAME) {
-        sqlite3_stmt *q = s->prepared[which];
-        (void)sqlite3_bind_int64(q, 1, folder);
-        (void)sqlite3_bind_text(q, 2, mailbox, -1, SQLITE_STATIC);
-        (void)sqlite3_bind_text(q, 3, directory, -1, SQLITE_STATIC);
-        int r = state_step(s, q);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+int state_folder_rename(struct state *s, int64_t folder, const char *mailbox, const char *directory,
+                        bool renamed) {
+    sqlite3_stmt *q = s->prepared[FOLDER_RENAME];
+    (void)sqlite3_bind_int64(q, 1, folder);
+    (void)sqlite3_bind_text(q, 2, mailbox, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(q, 3, directory, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(q, 4, renamed);
+    return state_step(s, q);
 }
 
 int state_folder_reset(struct state *s, int64_t folder, uint32_t uidvalidity) {

@@ -13,7 +13,9 @@
 #include "agent/mail/imap/uidset.h"
 #include "agent/mail/sync/keyword.h"
 #include "agent/mail/sync/plan.h"
+#include "platform/base/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +28,9 @@ struct state_folder {
     uint32_t uidnext;     /* what SELECT said in the last complete pass */
     uint64_t modseq;      /* HIGHESTMODSEQ of it: everything up to here is in the rows; 0: none */
     uint32_t messages;    /* EXISTS of it */
+    uint64_t inode; /* of its directory cur when it was last opened, by which it is known again; 0: unknown */
+    uint64_t object; /* of MAILBOXID (RFC 8474), 0: unknown */
+    bool renamed;    /* a reader renamed its directory, and the server is still to follow */
 };
 
 struct state_message {
@@ -62,14 +67,18 @@ int state_begin(struct state *s);
 int state_commit(struct state *s);
 void state_rollback(struct state *s);
 
-/* The row of a mailbox, made with `hash` when missing. ERR_REFUSED when another mailbox has that directory.
- */
+/* The row of a mailbox, made with `hash` and `directory` when missing; with a place aside (name_away()) where
+ * another one has that directory. `ret_directory` starts empty. ERR_REFUSED when the mailbox is kept under
+ * another one, though no reader wanted that. */
 int state_folder_get(struct state *s, const char *mailbox, const char *directory, uint32_t hash,
-                     struct state_folder *ret);
+                     struct buf *ret_directory, struct state_folder *ret);
+
+/* All but names and `renamed`. */
 int state_folder_put(struct state *s, const struct state_folder *folder);
 
-/* Gives the row another mailbox and directory. A row that had them, without messages, goes. */
-int state_folder_rename(struct state *s, int64_t folder, const char *mailbox, const char *directory);
+/* Gives the row another mailbox and directory, which no other row may have. */
+int state_folder_rename(struct state *s, int64_t folder, const char *mailbox, const char *directory,
+                        bool renamed);
 
 /* Forgets every message and starts under a new UIDVALIDITY (0: unknown). */
 int state_folder_reset(struct state *s, int64_t folder, uint32_t uidvalidity);

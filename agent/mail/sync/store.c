@@ -1,6 +1,7 @@
 #include "agent/mail/sync/store.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
+#include "platform/linux/fscrypt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 int store_check(const struct store *s) {
     struct stat at, held;
     if (stat(s->path, &at) != 0 || at.st_dev != s->device || fstat(s->vault, &held) != 0 ||
-        held.st_ino != at.st_ino || held.st_dev != at.st_dev)
+        held.st_ino != at.st_ino || held.st_dev != at.st_dev || fscrypt_is_shut(s->vault))
         return err_set(ERR_WRONG_STATE, "the vault is not open");
     return 0;
 }

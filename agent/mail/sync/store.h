@@ -18,8 +18,9 @@ struct store {
                    file system with the ciphertext is synced by way of this */
 };
 
-/* Opens the vault and makes Mail/ and mail-state/. ERR_WRONG_STATE when the vault is not mounted (missing, or
- * another device). *ret starts as zeros with descriptors -1: STORE_INIT. */
+/* Opens the vault and makes Mail/ and mail-state/. ERR_WRONG_STATE when the vault is not open (missing,
+ * another device, or encrypted by the kernel without its key). *ret starts as zeros with descriptors -1:
+ * STORE_INIT. */
 #define STORE_INIT                                                                                           \
     { .vault = -1, .root = -1, .beside = -1 }
 int store_open(const char *path, uint64_t device, struct store *ret);

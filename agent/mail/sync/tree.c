@@ -1,108 +1,18 @@
 #include "agent/mail/sync/tree.h"
 #include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/place.h"
 #include "agent/mail/sync/remote.h"
+#include "agent/mail/sync/renaming.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The directories that hold mail. */
-struct tree {
-    char **paths; /* owned, sorted */
-    size_t n, allocated;
-};
-
-static void tree_cleanup(struct tree *t) {
-    for (size_t i = 0; i < t->n; i++)
-        free(t->paths[i]);
-    free(t->paths);
-}
-
-static void dir_cleanup(DIR **d) {
-    if (*d)
-        (void)closedir(*d);
-}
-
-static int tree_add(struct tree *t, const char *path) {
-    if (t->n == t->allocated) {
-        size_t more = t->allocated ? t->allocated * 2 : 32;
-        char **grown = more > TREE_MAX ? NULL : reallocarray(t->paths, more, sizeof *grown);
-        if (!grown)
-            return err_set(ERR_TOO_LARGE, "the Maildir has too many folders");
-        t->paths = grown;
-        t->allocated = more;
-    }
-    t->paths[t->n] = strdup(path);
-    return t->paths[t->n] ? (t->n++, 0) : err_set(ERR_SYSTEM, "out of memory");
-}
-
-static DIR *open_dir(int parent, const char *name) {
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (fd >= 0 && !d)
-        (void)close(fd);
-    return d;
-}
-
-static bool is_part(const char *name) {
-    return strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0;
-}
-
-static bool is_folder(int dir) {
-    return faccessat(dir, "cur", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
-           faccessat(dir, "new", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-/* Walks what is below `parent`/`name`, and watches it. */
-static int tree_walk(struct sync *s, struct tree *t, int parent, const char *name, struct buf *path,
-                     int depth) {
-    cleanup(dir) DIR *d = open_dir(parent, name);
-    int r = 0;
-    if (!d || depth > NAME_DEPTH_MAX)
-        return d || errno == ENOENT || errno == ENOTDIR || errno == ELOOP
-                   ? 0
-                   : err_errno("cannot read the Maildir");
-    watch_add(&s->watch, dirfd(d), WATCH_TREE, 0);
-    if (path->len && is_folder(dirfd(d)))
-        r = tree_add(t, path->data);
-    for (struct dirent *e; r == 0 && (e = readdir(d));) {
-        size_t before = path->len;
-        if (e->d_name[0] == '.' || is_part(e->d_name) || (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN))
-            continue;
-        r = buf_printf(path, "%s%s", before ? "/" : "", e->d_name);
-        if (r == 0)
-            r = tree_walk(s, t, dirfd(d), e->d_name, path, depth + 1);
-        path->len = before;
-        if (path->data)
-            path->data[before] = '\0';
-    }
-    return r;
-}
-
-static int compare(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int tree_read(struct sync *s, struct tree *t) {
-    cleanup(buf) struct buf path = {0};
-    int r = store_check(&s->store);
-    if (r == 0)
-        r = tree_walk(s, t, s->store.root, ".", &path, 0);
-    if (t->n > 1)
-        qsort(t->paths, t->n, sizeof *t->paths, compare);
-    return r;
-}
-
-static bool tree_has(const struct tree *t, const char *path) {
-    return t->n && bsearch(&path, t->paths, t->n, sizeof *t->paths, compare);
-}
+#include <unistd.h>
 
 __attribute__((format(printf, 2, 3))) static void trouble(struct folder_list *l, const char *fmt, ...) {
     va_list args;
@@ -113,78 +23,196 @@ __attribute__((format(printf, 2, 3))) static void trouble(struct folder_list *l,
 
 /* -- renamed -------------------------------------------------------------------------------------------- */
 
-/* The folder whose messages lie in a directory that is not known, NULL: none, or of several. */
-static struct sync_folder *find_owner(const struct sync *s, const struct folder_list *l,
-                                      const char *directory) {
-    cleanup(maildir) struct maildir m = MAILDIR_INIT;
-    struct sync_folder *owner = NULL;
-    bool made = false;
-    if (maildir_open(s->store.root, directory, false, &made, &m) != 0)
-        return NULL;
-    const int dirs[] = {m.cur, m.fresh};
-    for (size_t i = 0; i < 2; i++) {
-        cleanup(dir) DIR *d = open_dir(dirs[i], ".");
-        for (struct dirent *e; d && (e = readdir(d));) {
-            struct name_message name;
-            const char *suffix = NULL;
-            if (!name_parse(e->d_name, &name, &suffix))
-                continue;
-            for (size_t k = 0; k < l->n; k++) {
-                struct sync_folder *f = l->items[k];
-                if (f->row.hash != name.hash || f->row.uidvalidity != name.uidvalidity)
-                    continue;
-                if (owner && owner != f)
-                    return NULL;
-                owner = f;
-            }
-        }
-    }
-    return owner;
+#define ASIDE "satchel-%08x"
+
+bool tree_is_aside(const struct sync_folder *f, const char *mailbox) {
+    char name[NAME_AWAY_SIZE];
+    (void)snprintf(name, sizeof name, ASIDE, f->row.hash);
+    size_t n = strlen(name), length = strlen(mailbox);
+    return length >= n && strcmp(mailbox + length - n, name) == 0;
 }
 
-/* The new name of a folder below one that was renamed; NULL: it is not below it. */
-static char *moved_name(const char *name, const char *from, const char *to, char delimiter) {
-    size_t n = strlen(from);
+/* A free name beside the one that the folder has. */
+static char *aside_of(const struct sync_folder *f, char delimiter) {
+    const char *last = delimiter ? strrchr(f->mailbox, delimiter) : NULL;
     char *out = NULL;
-    if (strncmp(name, from, n) != 0 || name[n] != delimiter || !delimiter)
-        return NULL;
-    return asprintf(&out, "%s%s", to, name + n) < 0 ? NULL : out;
+    return asprintf(&out, "%.*s" ASIDE, last ? (int)(last - f->mailbox) + 1 : 0, f->mailbox, f->row.hash) < 0
+               ? NULL
+               : out;
 }
 
-/* The rows of a folder and of all below it, which the server renamed with it. */
-static int rename_rows(struct sync *s, struct folder_list *l, struct sync_folder *f, const char *mailbox,
-                       const char *directory) {
-    cleanup(free) char *from = strdup(f->mailbox), *from_directory = strdup(f->directory);
-    int r = from && from_directory ? folder_list_rename(s, f, mailbox, directory)
-                                   : err_set(ERR_SYSTEM, "out of memory");
-    for (size_t i = 0; r == 0 && from && from_directory && i < l->n; i++) {
-        struct sync_folder *below = l->items[i];
-        cleanup(free) char *name = moved_name(below->mailbox, from, mailbox, l->delimiter);
-        cleanup(free) char *path = moved_name(below->directory, from_directory, directory, '/');
-        if (name && path)
-            r = folder_list_rename(s, below, name, path);
+/* The mailboxes that folders are to have. */
+struct wishes {
+    char **mailboxes;       /* owned, each owned; NULL: the one that it has */
+    struct renaming *names; /* owned: the same, for renaming.h */
+    size_t n;
+};
+
+static void wishes_cleanup(struct wishes *w) {
+    for (size_t i = 0; i < w->n; i++)
+        free(w->mailboxes[i]);
+    free(w->mailboxes);
+    free(w->names);
+}
+
+static int wishes_make(struct folder_list *l, struct wishes *w, bool *ret_any) {
+    int r = 0;
+    w->mailboxes = calloc(l->n + 1, sizeof *w->mailboxes);
+    w->names = calloc(l->n + 1, sizeof *w->names);
+    if (!w->mailboxes || !w->names)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (w->n = 0; w->n < l->n; w->n++) {
+        const struct sync_folder *f = l->items[w->n];
+        cleanup(buf) struct buf mailbox = {0};
+        if (!f->row.renamed || !f->listed || name_is_away(f->directory))
+            continue;
+        r = name_mailbox(f->directory, l->delimiter, &mailbox);
+        if (r < 0) {
+            trouble(l, "the folder \"%.80s\" keeps its old name on the server: %.80s", f->directory,
+                    err_text());
+            continue;
+        }
+        w->mailboxes[w->n] = buf_steal(&mailbox);
+        *ret_any = true;
+    }
+    return 0;
+}
+
+/* Whether the directory of a folder below one that was renamed was left where it is: it goes back. One that
+ * is nowhere goes along. */
+static bool stays(const struct sync *s, const struct folder_list *l, const struct sync_folder *f,
+                  const char *home) {
+    char cur[NAME_PATH_MAX + 8];
+    (void)snprintf(cur, sizeof cur, "%s/cur", f->directory);
+    return f->row.renamed || name_is_away(f->directory) || folder_list_find_directory(l, home) ||
+           faccessat(s->store.root, cur, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* New names of a folder; owned. */
+struct names {
+    char *mailbox, *directory;
+    bool renamed;
+};
+
+/* What a folder is called by now, when one that it is below of, or itself, was renamed. */
+static int names_below(const struct sync *s, const struct folder_list *l, const struct sync_folder *f,
+                       const char *from, const char *to, struct names *ret) {
+    const char *rest = renaming_below(f->mailbox, from, l->delimiter);
+    cleanup(buf) struct buf mailbox = {0}, home = {0};
+    int r = buf_printf(&mailbox, "%s%s", to, rest ? rest : "");
+    if (r == 0)
+        r = folder_list_home(l, mailbox.data, &home);
+    if (r < 0 || !home.data)
+        return r;
+    ret->directory = strdup(stays(s, l, f, home.data) ? f->directory : home.data);
+    if (!ret->directory)
+        return err_set(ERR_SYSTEM, "out of memory");
+    ret->renamed = !name_is_away(ret->directory) && strcmp(ret->directory, home.data) != 0;
+    ret->mailbox = buf_steal(&mailbox);
+    return 0;
+}
+
+/* The rows of a mailbox and of all below it, which the server renamed with it. */
+static int write_down(struct sync *s, struct folder_list *l, struct sync_folder *f, const char *to) {
+    cleanup(free) struct folder_rename *renames = calloc(l->n + 1, sizeof *renames);
+    cleanup(free) struct names *names = calloc(l->n + 1, sizeof *names);
+    cleanup(free) char *from = strdup(f->mailbox);
+    size_t n = 0;
+    int r = 0;
+    if (!renames || !names || !from)
+        return err_set(ERR_SYSTEM, "out of memory");
+    for (size_t i = 0; r == 0 && i < l->n; i++) {
+        struct sync_folder *other = l->items[i];
+        if (other != f && !renaming_below(other->mailbox, from, l->delimiter))
+            continue;
+        r = names_below(s, l, other, from, to, &names[i]);
+        renames[n++] = (struct folder_rename){.folder = other,
+                                              .mailbox = names[i].mailbox,
+                                              .directory = names[i].directory,
+                                              .renamed = names[i].renamed};
+    }
+    if (r == 0)
+        r = folder_list_rename(s, renames, n);
+    for (size_t i = 0; i < l->n; i++) {
+        free(names[i].mailbox);
+        free(names[i].directory);
     }
     return r;
 }
 
-static int tree_rename(struct sync *s, struct folder_list *l, struct sync_folder *f, const char *directory) {
-    cleanup(buf) struct buf mailbox = {0}, quoted = {0};
-    int r = name_mailbox(directory, l->delimiter, &mailbox);
-    if (r == 0)
-        r = imap_quote(s->imap, mailbox.data, mailbox.len, &quoted);
+static int rename_one(struct sync *s, struct folder_list *l, struct sync_folder *f, const char *to,
+                      bool *ret_refused) {
+    cleanup(buf) struct buf quoted = {0};
+    int r = imap_quote(s->imap, to, strlen(to), &quoted);
     if (r < 0)
         return r;
     s->selected = NULL;
     r = imap_command(s->imap, "RENAME %s %s", f->quoted, quoted.data);
     if (r > 0) {
-        trouble(l, "the server does not rename a folder to \"%.80s\": %.80s", directory, s->imap->text);
+        trouble(l, "the server does not rename a folder to \"%.80s\": %.80s", f->directory, s->imap->text);
+        *ret_refused = true;
         return 0;
     }
+    if (r < 0)
+        return r;
     mail_hook_step();
-    l->moved = true;
+    log_info("a mail folder was renamed on this device");
+    return write_down(s, l, f, to);
+}
+
+/* A mailbox of that name has come on the server in the meantime: the directory goes back. */
+static int give_way(struct sync *s, struct folder_list *l) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < l->n; i++) {
+        struct sync_folder *f = l->items[i], *other = NULL;
+        cleanup(buf) struct buf mailbox = {0}, home = {0};
+        if (!f->row.renamed || !f->listed || name_is_away(f->directory) ||
+            name_mailbox(f->directory, l->delimiter, &mailbox) < 0 ||
+            folder_list_home(l, f->mailbox, &home) < 0)
+            continue;
+        other = folder_list_find_mailbox(l, mailbox.data, mailbox.len);
+        if (!other || other == f || !other->listed || other->row.uidvalidity || other->born_here ||
+            folder_list_find_directory(l, home.data))
+            continue;
+        r = maildir_rename(s->store.root, f->directory, home.data);
+        if (r == 0) {
+            cleanup(free) char *taken = strdup(f->directory);
+            const struct folder_rename both[] = {
+                {.folder = f, .mailbox = f->mailbox, .directory = home.data},
+                {.folder = other, .mailbox = other->mailbox, .directory = taken}};
+            r = taken ? folder_list_rename(s, both, 2) : err_set(ERR_SYSTEM, "out of memory");
+        }
+        r = r == ERR_REFUSED || r == ERR_INVALID || r > 0 ? 0 : r;
+    }
+    return r;
+}
+
+static int rename_all(struct sync *s, struct folder_list *l) {
+    cleanup(wishes) struct wishes w = {0};
+    bool any = false;
+    int r = give_way(s, l);
     if (r == 0)
-        log_info("a mail folder was renamed on this device");
-    return r < 0 ? r : rename_rows(s, l, f, mailbox.data, directory);
+        r = wishes_make(l, &w, &any);
+    while (r == 0 && any) {
+        size_t which = 0;
+        bool refused = false;
+        for (size_t i = 0; i < w.n; i++)
+            w.names[i] = (struct renaming){.now = l->items[i]->mailbox,
+                                           .wanted = w.mailboxes[i] ? w.mailboxes[i] : l->items[i]->mailbox};
+        enum renaming_what what = renaming_next(w.names, w.n, l->delimiter, &which);
+        if (what == RENAMING_NONE)
+            break;
+        struct sync_folder *f = l->items[which];
+        cleanup(free) char *to =
+            what == RENAMING_FINAL ? strdup(w.mailboxes[which]) : aside_of(f, l->delimiter);
+        r = to ? rename_one(s, l, f, to, &refused) : err_set(ERR_SYSTEM, "out of memory");
+        if (refused || r == ERR_INVALID) {
+            free(w.mailboxes[which]);
+            w.mailboxes[which] = NULL;
+            r = 0;
+        }
+    }
+    return r;
 }
 
 /* -- made ----------------------------------------------------------------------------------------------- */
@@ -196,6 +224,8 @@ static int tree_create(struct sync *s, struct folder_list *l, const char *direct
         r = imap_quote(s->imap, mailbox.data, mailbox.len, &quoted);
     if (r < 0)
         return r;
+    if (folder_list_find_mailbox(l, mailbox.data, mailbox.len)) /* which is elsewhere here */
+        return err_set(ERR_REFUSED, "another folder still has that name on the server");
     r = imap_command(s->imap, "CREATE %s", quoted.data);
     if (r < 0)
         return r;
@@ -214,36 +244,57 @@ static int tree_create(struct sync *s, struct folder_list *l, const char *direct
     return state_folder_put(s->state, &f->row);
 }
 
-/* A directory that no folder has. */
-static int tree_new(struct sync *s, struct folder_list *l, const struct tree *t, const char *directory) {
-    struct sync_folder *owner = find_owner(s, l, directory);
-    bool renamed = owner && owner->use == FOLDER_USE_NONE && owner->listed && !tree_has(t, owner->directory);
-    int r = renamed ? tree_rename(s, l, owner, directory) : tree_create(s, l, directory);
-    if (r == ERR_INVALID || r == ERR_TOO_LARGE || r == ERR_REFUSED) {
-        trouble(l, "the folder \"%.80s\" stays on this device: %.80s", directory, err_text());
-        l->homeless = true;
-        r = 0;
-    }
-    return r;
-}
-
-int tree_update(struct sync *s, struct folder_list *l) {
-    cleanup(tree) struct tree t = {0};
-    int r = tree_read(s, &t);
+int tree_update(struct sync *s, struct folder_list *l, const struct directories *t) {
     l->trouble[0] = '\0';
     l->homeless = false;
-    for (size_t i = 0; r == 0 && i < t.n; i++) /* sorted: what holds others comes before them */
-        if (!folder_list_find_directory(l, t.paths[i]))
-            r = tree_new(s, l, &t, t.paths[i]);
+    int r = rename_all(s, l);
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        const char *path = t->items[i].path;
+        if (folder_list_find_directory(l, path))
+            continue;
+        r = tree_create(s, l, path);
+        if (r == ERR_INVALID || r == ERR_TOO_LARGE || r == ERR_REFUSED) {
+            trouble(l, "the folder \"%.80s\" stays on this device: %.80s", path, err_text());
+            l->homeless = true;
+            r = 0;
+        }
+    }
     return r;
 }
 
 /* -- removed -------------------------------------------------------------------------------------------- */
 
-static int tree_bring_back(struct sync *s, struct sync_folder *f) {
+/* The directory that the folder had of right: whoever has it goes back to its own. */
+static int come_home(struct sync *s, struct folder_list *l, struct sync_folder *f) {
+    cleanup(buf) struct buf home = {0}, theirs = {0};
+    if (!name_is_away(f->directory))
+        return 0;
+    int r = folder_list_home(l, f->mailbox, &home);
+    struct sync_folder *other = r == 0 ? folder_list_find_directory(l, home.data) : NULL;
+    if (other)
+        r = folder_list_home(l, other->mailbox, &theirs);
+    if (r == 0 && other)
+        r = folder_list_find_directory(l, theirs.data)
+                ? err_set(ERR_REFUSED, "a folder of that name is already there")
+                : maildir_rename(s->store.root, home.data, theirs.data);
+    if (r < 0)
+        return r;
+    const struct folder_rename renames[] = {
+        {.folder = f, .mailbox = f->mailbox, .directory = home.data},
+        {.folder = other, .mailbox = other ? other->mailbox : NULL, .directory = theirs.data}};
+    return folder_list_rename(s, renames, other ? 2 : 1);
+}
+
+static int tree_bring_back(struct sync *s, struct folder_list *l, struct sync_folder *f) {
     cleanup(maildir) struct maildir m = MAILDIR_INIT;
     bool made = false;
-    int r = maildir_open(s->store.root, f->directory, true, &made, &m);
+    int r = come_home(s, l, f);
+    if (r == ERR_REFUSED || r == ERR_INVALID || r == ERR_TOO_LARGE) {
+        trouble(l, "the folder \"%.80s\" does not come back: %.80s", f->mailbox, err_text());
+        return 0;
+    }
+    if (r >= 0)
+        r = maildir_open(s->store.root, f->directory, true, &made, &m);
     if (r == 0)
         r = state_want(s->state, f->row.id, 0, true);
     f->opened = false;
@@ -275,15 +326,25 @@ static int is_known(struct sync *s, struct sync_folder *f, bool *ret) {
     return r < 0 ? r : 0;
 }
 
+/* Whether the folder's directory is gone, by a look at the disk as it is now. */
+static int is_gone(struct sync *s, struct folder_list *l, const struct sync_folder *f, bool *ret) {
+    cleanup(directories) struct directories t = {0};
+    int r = directories_read(s, &t);
+    if (r == 0)
+        r = place_update(s, l, &t);
+    *ret = r == 0 && !directories_find(&t, f->directory) &&
+           faccessat(s->store.root, f->directory, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+    return r;
+}
+
 /* *ret_dropped: the folder is gone. */
 static int tree_remove(struct sync *s, struct folder_list *l, struct sync_folder *f, bool *ret_dropped) {
     struct state_counts counts = {0};
-    bool known = false;
+    bool known = false, gone = false;
     int r = state_counts_of(s->state, f->row.id, &counts);
     if (r < 0)
         return r;
-    f->held = f->held || (l->moved && counts.have > 0);
-    f->asks = (f->held || plan_is_suspicious((size_t)counts.have, (size_t)counts.have)) && !s->confirmed;
+    f->asks = plan_is_suspicious((size_t)counts.have, (size_t)counts.have) && !s->confirmed;
     if (f->asks) {
         f->problem[0] = '\0';
         sync_folder_problem(
@@ -294,14 +355,16 @@ static int tree_remove(struct sync *s, struct folder_list *l, struct sync_folder
         return 0;
     }
     r = is_known(s, f, &known);
-    if (r < 0)
+    if (r == 0)
+        r = is_gone(s, l, f, &gone); /* again, for a reader may have renamed it a moment ago */
+    if (r < 0 || !gone)
         return r;
     r = known ? imap_command(s->imap, "DELETE %s", f->quoted) : IMAP_NO;
     if (r < 0)
         return r;
     if (r > 0) {
         log_info("a mail folder that was removed on this device comes back");
-        return tree_bring_back(s, f);
+        return tree_bring_back(s, l, f);
     }
     mail_hook_step();
     log_info("a mail folder was removed on this device");
@@ -309,23 +372,28 @@ static int tree_remove(struct sync *s, struct folder_list *l, struct sync_folder
     return folder_list_drop(s, l, f);
 }
 
+static bool may_be_gone(const struct sync_folder *f, const struct directories *t) {
+    return f->use == FOLDER_USE_NONE && (f->row.uidvalidity != 0 || f->born_here) && f->listed &&
+           !directories_find(t, f->directory);
+}
+
 int tree_delete(struct sync *s, struct folder_list *l) {
-    cleanup(tree) struct tree t = {0};
+    cleanup(directories) struct directories t = {0};
+    bool any = false;
     if (l->homeless)
         return 0;
     for (size_t i = 0; i < l->n; i++)
         if (l->items[i]->foreign.len)
             return 0;
-    int r = tree_read(s, &t);
+    int r = directories_read(s, &t);
+    if (r == 0)
+        r = place_update(s, l, &t);
     for (size_t i = l->n; r == 0 && i > 0; i--) { /* what lies below others first */
-        struct sync_folder *f = l->items[i - 1];
         bool dropped = false;
-        if (tree_has(&t, f->directory))
-            f->held = false;
-        if (f->use != FOLDER_USE_NONE || (f->row.uidvalidity == 0 && !f->born_here) || !f->listed ||
-            tree_has(&t, f->directory))
+        if (!may_be_gone(l->items[i - 1], &t))
             continue;
-        r = tree_remove(s, l, f, &dropped);
+        r = tree_remove(s, l, l->items[i - 1], &dropped);
+        any = any || dropped;
     }
-    return r;
+    return r == 0 && any ? rename_all(s, l) : r;
 }

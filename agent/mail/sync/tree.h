@@ -1,20 +1,23 @@
 /*
- * Folders that readers make, rename and remove: the directories of the Maildir against what is known, and
- * what follows on the server. On the engine's thread.
+ * What follows on the server where readers make, rename and remove folders: the directories of the Maildir
+ * against what is known. On the engine's thread.
  */
 #ifndef SATCHEL_AGENT_MAIL_SYNC_TREE_H
 #define SATCHEL_AGENT_MAIL_SYNC_TREE_H
 
+#include "agent/mail/sync/directories.h"
 #include "agent/mail/sync/list.h"
 
-#define TREE_MAX 20000 /* directories that are looked at */
-
-/* RENAME and CREATE, after LIST. What cannot be done is said in l->trouble. Negative ends the session. */
-int tree_update(struct sync *s, struct folder_list *l);
+/* RENAME and CREATE, after renamed_update(). What cannot be done is said in l->trouble. Negative ends the
+ * session. */
+int tree_update(struct sync *s, struct folder_list *l, const struct directories *t);
 
 /* DELETE for folders whose directory is gone, when nothing waits to be uploaded: messages may have been moved
  * out of them. Never INBOX or a special-use mailbox, and never one that holds what was not in the copy: those
- * come back. */
+ * come back. Then RENAME for folders that waited for a name of these. */
 int tree_delete(struct sync *s, struct folder_list *l);
+
+/* Whether the mailbox has the name that a folder gets on its way to one that is not free yet. */
+bool tree_is_aside(const struct sync_folder *f, const char *mailbox);
 
 #endif

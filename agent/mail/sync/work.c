@@ -2,8 +2,11 @@
 #include "agent/mail/sync/age.h"
 #include "agent/mail/sync/download.h"
 #include "agent/mail/sync/local.h"
+#include "agent/mail/sync/place.h"
+#include "agent/mail/sync/renamed.h"
 #include "agent/mail/sync/tree.h"
 #include "agent/mail/sync/upload.h"
+#include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
 
@@ -12,6 +15,7 @@
 #include <string.h>
 
 #define ROUNDS_MAX 6
+#define NAMES_MAX 8  /* times that folders are asked for, while they are renamed */
 #define SETTLE_MS 20 /* readers rename in bunches */
 #define BURST 5      /* so many removals are perhaps the begin of more */
 #define BURST_MS 200
@@ -163,6 +167,22 @@ bool work_is_told(const struct sync *s) {
 
 /* -- the whole ------------------------------------------------------------------------------------------ */
 
+/* Which folder is what by now, on both sides, before anything is done with names. */
+static int compare_names(struct sync *s, struct directories *ret) {
+    int r = RENAMED_SOME;
+    for (int round = 0; r == RENAMED_SOME && round < NAMES_MAX; round++) {
+        directories_finish(ret);
+        r = folder_list_update(s, s->folders);
+        if (r == 0)
+            r = directories_read(s, ret);
+        if (r == 0)
+            r = place_update(s, s->folders, ret);
+        if (r == 0)
+            r = renamed_update(s, s->folders);
+    }
+    return r == RENAMED_SOME ? err_set(ERR_PROTOCOL, "the mail server's folders change all the time") : r;
+}
+
 int work_begin(struct sync *s) {
     int r = store_check(&s->store);
     for (size_t i = 0; i < s->folders->n; i++) {
@@ -186,20 +206,21 @@ static int age_all(struct sync *s) {
 
 int work_full(struct sync *s) {
     struct folder_list *l = s->folders;
+    cleanup(directories) struct directories t = {0};
     int r = store_check(&s->store);
     if (r == 0 && s->selected) /* so that STATUS tells what there is, and not what the session has seen */
         r = imap_command(s->imap, "NOOP");
+    if (r >= 0 && drain(s))
+        r = settle(s);
+    s->tree = false;
     if (r >= 0)
-        r = folder_list_update(s, l);
+        r = compare_names(s, &t);
     if (r == 0 && !s->started)
         r = upload_recover(s);
     if (r == 0)
         r = state_counts_all(s->state, &s->counts);
-    if (r == 0 && drain(s))
-        r = settle(s);
-    s->tree = false;
     if (r == 0)
-        r = tree_update(s, l);
+        r = tree_update(s, l, &t);
     for (size_t i = 0; r == 0 && i < l->n; i++)
         r = local_foreign(s, l->items[i]);
     (void)work_summary(s);
@@ -217,16 +238,17 @@ int work_full(struct sync *s) {
 }
 
 int work_news(struct sync *s) {
+    cleanup(directories) struct directories t = {0};
     s->ran = false;
     int r = work_hints(s) ? settle(s) : 0;
-    bool tree = s->tree;
+    bool tree = s->tree, names = tree || s->folders->changed;
     s->tree = false;
     if (r == 0)
         r = store_check(&s->store);
-    if (r == 0 && (tree || s->folders->changed))
-        r = folder_list_update(s, s->folders);
-    if (r == 0 && tree)
-        r = tree_update(s, s->folders);
+    if (r == 0 && names)
+        r = compare_names(s, &t);
+    if (r == 0 && names)
+        r = tree_update(s, s->folders, &t);
     if (r == 0)
         r = rounds(s, in_news);
     if (r == 0 && tree)

@@ -102,8 +102,7 @@ class Folder:
 
 
 class Model:
-    def __init__(self, uidplus=True, moving_folders=True, intermediates=False, folder_names=FOLDER_NAMES):
-        self.moving_folders = moving_folders  # whether folders are renamed and removed, not only made
+    def __init__(self, uidplus=True, intermediates=False, folder_names=FOLDER_NAMES):
         self.uidplus = uidplus              # without it, what is removed here stays on the server as \\Deleted
         self.folder_names = folder_names
         self.intermediates = intermediates  # the server makes the missing folders above one

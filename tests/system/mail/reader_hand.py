@@ -300,8 +300,6 @@ class ReaderHand:
         return True
 
     def rename_folder(self, offline):
-        if not self.model.moving_folders:
-            return False
         names = [f for f in self.model.folders if self.model.own(f, READER) and self.directory(f).exists()]
         new = self.choose_name()
         if not names or not new:
@@ -320,8 +318,6 @@ class ReaderHand:
         return self.model.folders[name].base < GUARD and len(self.model.inside(name)) < GUARD and self.model.below(name) == [name]
 
     def remove_folder(self, offline):
-        if not self.model.moving_folders:
-            return False
         names = [f for f in self.model.folders if self.model.own(f, READER) and self.small(f) and self.directory(f).exists()]
         if not names:
             return False
@@ -345,8 +341,6 @@ class ReaderHand:
 
     def remove_folder_with_news(self, offline):
         """A folder for which the server has something that the device never saw: it comes back with that at least."""
-        if not self.model.moving_folders:
-            return False
         names = [f for f, folder in self.model.folders.items() if f != "INBOX" and folder.owner is None and self.small(f)
                  and not folder.moved_out and self.directory(f).exists()
                  and any(m.changer == SERVER and m.uid is not None for m in self.model.inside(f))

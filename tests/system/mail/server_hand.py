@@ -186,8 +186,6 @@ class ServerHand:
         return True
 
     def rename(self):
-        if not self.model.moving_folders:
-            return False
         if not self.model.uidplus:  # what is marked as removed there may come down again, when the engine is killed in between
             return False
         names = [f for f in self.model.folders if self.model.own(f, SERVER)]
@@ -207,8 +205,6 @@ class ServerHand:
         return self.model.folders[name].base < GUARD and len(self.model.inside(name)) < GUARD and self.model.below(name) == [name]
 
     def delete(self):
-        if not self.model.moving_folders:
-            return False
         names = [f for f in self.model.folders if self.model.own(f, SERVER) and self.small(f)]
         if not names:
             return False
@@ -221,8 +217,6 @@ class ServerHand:
 
     def delete_with_unsent(self):
         """A folder in which a reader has put something that the engine has not seen: it is made again for that."""
-        if not self.model.moving_folders:
-            return False
         names = [f for f, folder in self.model.folders.items() if f != "INBOX" and folder.owner is None and self.small(f)
                  and not folder.moved_out and any(m.changer == READER for m in self.model.inside(f))]
         if not names:

@@ -15,7 +15,7 @@ from model import FLAT_NAMES, READER, SERVER, Message, Model, folder_list, see_s
 from server_hand import quoted
 from world import World
 
-OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "200"))
+OPERATIONS = int(os.environ.get("SATCHEL_MODEL_OPERATIONS", "320"))
 FIRST_SEED = int(os.environ.get("SATCHEL_MODEL_SEED", "1"))
 SERVERS = {
     "full": None,
@@ -392,6 +392,37 @@ def reader_renames(world, folder, name):
     world.here.directory(name).parent.mkdir(parents=True, exist_ok=True)
     world.here.directory(folder).rename(world.here.directory(name))
     world.model.rename_folder(folder, name, READER)
+
+
+@pytest.mark.parametrize("count", [6, 60])
+@pytest.mark.parametrize("renames", [["Work:x y", "Sent:Work"], ["Work:x y", "Sent:Work/Sub"], ["Work:A", "Sent:Work/Sub"],
+                                     ["Work:aside", "Sent:Work", "aside:Sent"]], ids=" ".join)
+def test_folders_renamed_to_names_that_others_had(make_world, renames, count):
+    world = make_world("full", 1)
+    folders = ("Sent", "Work", "Work/Sub")
+    world.fill(folders, 0)
+    for n in range(count):
+        world.there.append(folders[n % 3], flags=["todo"], copies=1)
+    world.settle()
+    world.kill()
+    for rename in renames:
+        reader_renames(world, *rename.split(":"))
+    for folder in world.model.below("Work") + world.model.below("Sent"):
+        m = mail_in(world, folder)[0]
+        world.here.set_flag(m, "NonJunk", world.here.letters(folder, ["NonJunk"], offline=True), True)
+    world.settle()
+
+
+def test_touched_in_a_folder_that_another_one_took_the_place_of(small):
+    small.kill()
+    for m in mail_in(small, "Sent"):
+        os.utime(small.here.locate(m))
+    small.there.unselect()
+    small.there.ok(small.there.imap.delete("Sent"))
+    small.model.remove_folder("Sent", SERVER)
+    small.there.ok(small.there.imap.rename("Work", "Sent"))
+    small.model.rename_folder("Work", "Sent", SERVER)
+    small.settle()
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -173,6 +173,16 @@ static void folders_move(void **state) {
     assert_false(is_there(root, "Archive/Übersicht"));
     assert_int_equal(maildir_rename(root, "never/there", "Neu/Ort"), MAILDIR_VANISHED);
     assert_int_equal(maildir_rename(root, "Neu/Ort", "Archive/Übersicht"), 0);
+    cleanup(maildir) struct maildir there =
+        MAILDIR_INIT; /* a folder with something in it is there: both in one */
+    bool made = false;
+    assert_int_equal(maildir_open(root, "Neu", true, &made, &there), 0);
+    close(openat(there.cur, "theirs:2,", O_WRONLY | O_CREAT, 0600));
+    assert_int_equal(maildir_rename(root, "Archive/Übersicht", "Neu"), 0);
+    assert_true(is_there(root, "Neu/cur/1234.567.host:2,S") && is_there(root, "Neu/cur/theirs:2,"));
+    assert_false(is_there(root, "Archive/Übersicht"));
+    assert_int_equal(unlinkat(there.cur, "theirs:2,", 0), 0);
+    assert_int_equal(maildir_rename(root, "Neu", "Archive/Übersicht"), 0);
 }
 
 static void removing_keeps_what_readers_made(void **state) {

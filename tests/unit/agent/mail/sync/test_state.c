@@ -1,6 +1,7 @@
 #include "tests/unit/cm.h"
 
 #include "agent/mail/sync/state.h"
+#include "platform/base/cleanup.h"
 #include "platform/base/err.h"
 #include "platform/base/log.h"
 
@@ -11,12 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/satchel-test-state-XXXXXX";
+static char place[] = "/tmp/satchel-test-state-XXXXXX";
 static char path[64];
 
 static int setup(void **state) {
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/sync.db", directory);
+    (void)snprintf(path, sizeof path, "%s/sync.db", place);
     static const char *const parts[] = {"", "-wal", "-journal"};
     for (size_t i = 0; i < 3; i++) {
         char name[80];
@@ -36,7 +37,8 @@ static struct state *open_state(bool expect_new) {
 
 static struct state_folder get(struct state *s, const char *mailbox) {
     struct state_folder row = {0};
-    assert_int_equal(state_folder_get(s, mailbox, mailbox, 1000, &row), 0);
+    cleanup(buf) struct buf directory = {0};
+    assert_int_equal(state_folder_get(s, mailbox, mailbox, 1000, &directory, &row), 0);
     return row;
 }
 
@@ -64,8 +66,10 @@ static void folders_and_messages(void **unused) {
     inbox.messages = 3;
     assert_int_equal(state_folder_put(s, &inbox), 0);
     assert_int_equal(get(s, "Sent").hash, 1001); /* another one than INBOX */
-    assert_int_equal(state_folder_get(s, "Sent.", "Sent", 5, &other), ERR_REFUSED);
-    assert_int_equal(state_folder_get(s, "Sent", "Elsewhere", 5, &other), ERR_REFUSED);
+    cleanup(buf) struct buf aside = {0}, elsewhere = {0};
+    assert_int_equal(state_folder_get(s, "Sent.", "Sent", 5, &aside, &other), 0);
+    assert_string_equal(aside.data, ".satchel-00000005"); /* another one has that directory */
+    assert_int_equal(state_folder_get(s, "Sent", "Elsewhere", 5, &elsewhere, &other), ERR_REFUSED);
     assert_int_equal(state_begin(s), 0);
     for (uint32_t uid = 3; uid > 0; uid--)
         put(s, inbox.id, uid, uid == 2 ? PLAN_GONE : PLAN_HAVE, 100 * uid);
@@ -141,10 +145,20 @@ static void folders_are_renamed(void **unused) {
     struct state *s = open_state(true);
     int64_t id = get(s, "A").id;
     put(s, id, 1, PLAN_HAVE, 1);
-    (void)get(s, "B"); /* empty: makes room */
-    assert_int_equal(state_folder_rename(s, id, "B", "B"), 0);
-    assert_int_equal(get(s, "B").id, id);
+    assert_int_equal(state_folder_rename(s, id, "B", "C", true), 0); /* the server is still to follow */
+    cleanup(buf) struct buf directory = {0};
+    struct state_folder row = {0};
+    assert_int_equal(state_folder_get(s, "B", "B", 5, &directory, &row), 0);
+    assert_true(row.id == id && row.renamed);
+    assert_string_equal(directory.data, "C");
+    assert_int_equal(state_folder_rename(s, id, "C", "C", false), 0);
+    assert_int_equal(get(s, "C").id, id);
+    assert_false(get(s, "C").renamed);
     assert_int_not_equal(get(s, "A").id, id);
+    row.inode = UINT64_MAX;
+    row.object = 7;
+    assert_int_equal(state_folder_put(s, &row), 0);
+    assert_true(get(s, "C").inode == UINT64_MAX && get(s, "C").object == 7);
     state_close(s);
 }
 
@@ -250,10 +264,10 @@ int main(void) {
         cmocka_unit_test_setup(damage_makes_a_new_one, setup),
     };
     log_init("test", LOG_LEVEL_ERROR);
-    if (!mkdtemp(directory))
+    if (!mkdtemp(place))
         return 1;
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     (void)setup(NULL);
-    (void)rmdir(directory);
+    (void)rmdir(place);
     return r;
 }
