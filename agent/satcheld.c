@@ -83,6 +83,10 @@ static void satcheld_acknowledged(void *worker, const char *order, bool last) {
     worker_acknowledged(worker, order, last);
 }
 
+static void satcheld_certificate(void *worker, const char *pem) {
+    worker_certificate(worker, pem);
+}
+
 /* Puts the parts together. Nothing runs yet. */
 static int satcheld_assemble(struct satcheld *s) {
     int r = board_init(&s->board);
@@ -100,6 +104,7 @@ static int satcheld_assemble(struct satcheld *s) {
                                   .outbox = &s->outbox,
                                   .state = satcheld_state,
                                   .acknowledged = satcheld_acknowledged,
+                                  .certificate = satcheld_certificate,
                                   .userdata = &s->worker};
     s->control = (struct control){
         .board = &s->board, .worker = &s->worker, .child = &s->child, .state_dir = s->agent.state_dir};

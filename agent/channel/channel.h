@@ -23,6 +23,7 @@ struct channel {
     void (*acknowledged)(void *userdata, const char *order,
                          bool last); /* the server has the receipt; `order` "": of none; `last`: it ends the
                                         enrollment */
+    void (*certificate)(void *userdata, const char *pem); /* a further one; NULL: the server gives none now */
     void *userdata;
     int listen_wake, deliver_wake; /* eventfds: something is to be looked at */
     int deliver_retry;             /* eventfd: trying again makes sense now */

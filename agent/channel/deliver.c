@@ -5,6 +5,7 @@
 #include "platform/base/err.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
+#include "server-api/contract/report.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -35,47 +36,59 @@ static void deliver_pause(struct channel *c, bool failed, int64_t ms) {
     deliver_drain(c->deliver_wake);
 }
 
-static cJSON *deliver_profile(const struct board_view *v) {
-    if (!v->profile_version)
-        return cJSON_CreateNull();
-    cJSON *o = cJSON_CreateObject();
-    (void)(json_add_str(o, "id", v->profile_id) | json_add_int(o, "version", v->profile_version));
-    return o;
-}
-
-static cJSON *deliver_problem(const struct board_view *v) {
-    if (!v->problem[0])
-        return cJSON_CreateNull();
-    cJSON *o = cJSON_CreateObject();
-    (void)(json_add_int(o, "version", v->problem_version) | json_add_str(o, "text", v->problem));
-    return o;
-}
-
-/* What the company may know: versions, and whether the account, the vault and the keyring work. Nothing of
- * the mail. */
-static cJSON *deliver_report(const struct board_view *v) {
+static cJSON *deliver_os(void) {
     struct utsname name;
     char os[200] = "Linux";
     if (uname(&name) == 0)
-        board_text(os, "%.60s %.100s", name.sysname, name.release);
+        board_text(os, "%.60s %.60s", name.sysname, name.release);
+    return cJSON_CreateString(os);
+}
+
+/* NULL: there is nothing to tell. */
+static cJSON *deliver_field(const struct board_view *v, enum report_field field) {
+    switch (field) {
+    case REPORT_AGENT_VERSION:
+        return cJSON_CreateString(SATCHEL_VERSION);
+    case REPORT_OS:
+        return deliver_os();
+    case REPORT_STATE:
+        return cJSON_CreateString(device_state_name(v->state));
+    case REPORT_PROFILE_ID:
+        return v->profile_version ? cJSON_CreateString(v->profile_id) : NULL;
+    case REPORT_PROFILE_VERSION:
+        return v->profile_version ? cJSON_CreateNumber((double)v->profile_version) : NULL;
+    case REPORT_PROBLEM_VERSION:
+        return v->problem[0] ? cJSON_CreateNumber((double)v->problem_version) : NULL;
+    case REPORT_PROBLEM_TEXT:
+        return v->problem[0] ? cJSON_CreateString(v->problem) : NULL;
+    case REPORT_ACCOUNT_IMAP:
+        return cJSON_CreateString(v->imap[0] ? v->imap : v->credential ? "connecting" : "no-credential");
+    case REPORT_VAULT_DRIVER:
+        return cJSON_CreateString(v->vault_driver);
+    case REPORT_VAULT_OPEN:
+        return cJSON_CreateBool(v->vault_open);
+    case REPORT_KEYRING_AVAILABLE:
+        return cJSON_CreateBool(v->keyring_available);
+    case REPORT_KEYRING_LOCKED:
+        return cJSON_CreateBool(v->keyring_locked);
+    case REPORT_FIELDS:
+        break;
+    }
+    return NULL;
+}
+
+/* What the company may know is the table of server-api/contract/report.h, and nothing of the mail. */
+static cJSON *deliver_report(const struct board_view *v) {
     cleanup(cJSON) cJSON *report = cJSON_CreateObject();
-    cJSON *account = cJSON_CreateObject(), *vault = cJSON_CreateObject(), *keyring = cJSON_CreateObject();
-    int r = json_add_str(report, "agent_version", SATCHEL_VERSION) | json_add_str(report, "os", os) |
-            json_add_str(report, "state", device_state_name(v->state));
-    r |= json_add_item(report, "profile", deliver_profile(v));
-    r |= json_add_item(report, "profile_problem", deliver_problem(v));
-    r |= json_add_str(account, "imap", v->imap[0] ? v->imap : v->credential ? "connecting" : "no-credential");
-    r |= json_add_item(report, "account", account);
-    r |= json_add_str(vault, "driver", v->vault_driver) | json_add_bool(vault, "open", v->vault_open);
-    r |= json_add_item(report, "vault", vault);
-    r |= json_add_bool(keyring, "available", v->keyring_available) |
-         json_add_bool(keyring, "locked", v->keyring_locked);
-    r |= json_add_item(report, "keyring", keyring);
+    int r = report ? 0 : ERR_SYSTEM;
+    for (int i = 0; r == 0 && i < REPORT_FIELDS; i++)
+        r = report_set(report, (enum report_field)i, deliver_field(v, (enum report_field)i));
     return r < 0 ? NULL : steal(report);
 }
 
-static int deliver_post(struct channel *c, struct deliver_connection *d, const char *path,
-                        const cJSON *body) {
+/* `ret_answer` may be NULL. */
+static int deliver_post(struct channel *c, struct deliver_connection *d, const char *path, const cJSON *body,
+                        cJSON **ret_answer) {
     cleanup(cJSON) cJSON *answer = NULL;
     int status = 0;
     /* Not canceled by the eventfd: it is written at every change, and a request under way is to arrive. */
@@ -88,8 +101,11 @@ static int deliver_post(struct channel *c, struct deliver_connection *d, const c
                           &status, &answer);
     if (r < 0)
         return r;
-    if (status >= 200 && status < 300)
+    if (status >= 200 && status < 300) {
+        if (ret_answer)
+            *ret_answer = steal(answer);
         return 0;
+    }
     char text[300];
     https_problem(status, answer, text, sizeof text);
     return err_set(status >= 500 || status == 429 ? ERR_UNREACHABLE : ERR_REFUSED, "%s: %s", path, text);
@@ -112,7 +128,7 @@ static int deliver_send_report(struct channel *c, struct deliver_connection *d, 
     }
     /* The report borrows the orders, so that they can go back to the outbox when it does not arrive. */
     (void)cJSON_AddItemReferenceToObject(report, "orders", orders);
-    r = deliver_post(c, d, "/v1/device/report", report);
+    r = deliver_post(c, d, "/v1/device/report", report, NULL);
     if (r == ERR_UNREACHABLE || r == ERR_TIMEOUT || r == ERR_CANCELED) {
         outbox_return(c->outbox, orders);
         return r;
@@ -131,12 +147,28 @@ static int deliver_send_receipt(struct channel *c, struct deliver_connection *d,
     cleanup(cJSON) cJSON *body = cJSON_CreateObject();
     int r = json_add_item(body, "receipt", receipt->jws);
     if (r == 0)
-        r = deliver_post(c, d, "/v1/device/receipts", body);
+        r = deliver_post(c, d, "/v1/device/receipts", body, NULL);
     if (r < 0)
         return r;
     log_info("the server has the receipt");
     outbox_delivered(c->outbox, receipt->number);
     c->acknowledged(c->userdata, receipt->order, receipt->last);
+    return 0;
+}
+
+/* Asks for a further certificate. What the server refuses is asked again later, when the worker says so. */
+static int deliver_send_csr(struct channel *c, struct deliver_connection *d, const char *csr) {
+    cleanup(cJSON) cJSON *body = cJSON_CreateObject(), *answer = NULL;
+    int r = json_add_str(body, "csr", csr);
+    if (r == 0)
+        r = deliver_post(c, d, "/v1/device/certificate", body, &answer);
+    if (r == ERR_UNREACHABLE || r == ERR_TIMEOUT || r == ERR_CANCELED)
+        return r;
+    const char *pem = r == 0 ? json_str(answer, "certificate") : NULL;
+    if (!pem)
+        log_warning("the server gives no further certificate: %s", r < 0 ? err_text() : "an empty answer");
+    outbox_csr(c->outbox, NULL);
+    c->certificate(c->userdata, pem);
     return 0;
 }
 
@@ -148,9 +180,11 @@ static int deliver_once(struct channel *c, struct deliver_connection *d) {
         return r;
     r = deliver_send_report(c, d, orders);
     if (r == 0 && receipt.jws)
-        return deliver_send_receipt(c, d, &receipt);
-    cJSON_Delete(receipt.jws);
-    return r;
+        r = deliver_send_receipt(c, d, &receipt);
+    else
+        cJSON_Delete(receipt.jws);
+    cleanup(free) char *csr = r == 0 ? outbox_get_csr(c->outbox) : NULL;
+    return csr ? deliver_send_csr(c, d, csr) : r;
 }
 
 static void deliver_connect(struct channel *c, struct deliver_connection *d) {

@@ -106,6 +106,8 @@ static int agent_load_secrets(struct agent *a) {
     a->credential = r == 0;
     r = identity_set(a->identity, &a->device, &cert, &key);
     a->loaded = r == 0;
+    if (r == 0)
+        agent_note_certificate(a, cert.data);
     return r;
 }
 
@@ -173,6 +175,9 @@ void agent_reconcile(struct agent *a) {
     } else {
         a->retry_at = r > 0 ? a->mail_after : INT64_MAX;
     }
+    int64_t look = agent_renew(a);
+    if (look < a->retry_at)
+        a->retry_at = look;
     struct board_view *v = board_begin(a->board);
     board_text(v->work, "%s", r < 0 ? err_text() : "");
     board_end(a->board);

@@ -1,8 +1,8 @@
 /*
  * The agent: all that the worker thread owns, and what it can do. Every function here is called by the worker
  * alone (agent_init() before it starts). One file per duty: join.c (enrollment and password), take.c (the
- * server's state document), apply.c (the plan's steps), lock.c (lock and unlock), erase.c (wipe and leave),
- * agent.c (start, and what is shared).
+ * server's state document), apply.c (the plan's steps), lock.c (lock and unlock), renew.c (the certificate),
+ * erase.c (wipe and leave), agent.c (start, and what is shared).
  *
  * After a crash agent_load() finds the state again from the device record, the stored profile, the wipe
  * journal, the receipt, the keyring and an open vault; whatever was under way goes on.
@@ -43,6 +43,9 @@ struct agent {
     char told[BOARD_TEXT]; /* the failure of the wipe or lock that the server was told last */
     bool receipt_out;      /* the final receipt is in the outbox */
     bool duty_out;         /* the receipt of the last lock or unlock is */
+    int64_t renew_at;      /* ms since 1970: when the certificate has had two thirds of its life; 0: none */
+    int64_t renew_pause;   /* ms between two requests for a further one */
+    int64_t renew_after;   /* clock_boot_ms() before which none is made */
     int64_t retry_at;      /* clock_boot_ms(); INT64_MAX: nothing to try again */
     unsigned failures;
 };
@@ -99,6 +102,17 @@ int agent_lock(struct agent *a);
 
 /* The server has the receipt of this order. */
 int agent_lock_told(struct agent *a, const char *order);
+
+/* renew.c */
+/* Notes when the certificate is to be renewed; PEM. Called wherever it becomes ours. */
+void agent_note_certificate(struct agent *a, const char *pem);
+
+/* Asks for a further certificate at two thirds of the life of the present one. Returns when to look again,
+ * clock_boot_ms(). */
+int64_t agent_renew(struct agent *a);
+
+/* The server's answer, NULL where it gives none: it is verified, stored, and used from then on. */
+int agent_take_certificate(struct agent *a, const char *pem);
 
 /* erase.c */
 /* Begins the wipe that a verified order demands, and goes as far as it can. */

@@ -325,6 +325,8 @@ int agent_forget(struct agent *a) {
     trust_finish(&a->trust);
     device_finish(&a->device);
     a->loaded = a->receipt_out = a->duty_out = false;
+    a->renew_at = 0;
+    outbox_csr(a->outbox, NULL);
     a->told[0] = '\0';
     struct board_view *v = board_begin(a->board);
     v->connected = false;

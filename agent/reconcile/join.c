@@ -98,6 +98,7 @@ static int join_new(struct agent *a, const char *text) {
         return r;
     a->loaded = true;
     a->credential = false;
+    agent_note_certificate(a, e.cert_pem.data);
     struct board_view *v = board_begin(a->board);
     v->state_taken = false;
     v->problem[0] = v->wipe_text[0] = v->wipe_order[0] = '\0';

@@ -11,7 +11,14 @@
 
 #define WORKER_LOOK_MS 3000
 
-enum worker_kind { WORKER_ENROLL, WORKER_CREDENTIAL, WORKER_LEAVE, WORKER_STATE, WORKER_ACKNOWLEDGED };
+enum worker_kind {
+    WORKER_ENROLL,
+    WORKER_CREDENTIAL,
+    WORKER_LEAVE,
+    WORKER_STATE,
+    WORKER_ACKNOWLEDGED,
+    WORKER_CERTIFICATE
+};
 
 struct worker_job {
     enum worker_kind kind;
@@ -95,6 +102,10 @@ void worker_acknowledged(struct worker *w, const char *order, bool last) {
     worker_post(w, WORKER_ACKNOWLEDGED, document, false);
 }
 
+void worker_certificate(struct worker *w, const char *pem) {
+    worker_post(w, WORKER_CERTIFICATE, pem ? cJSON_CreateString(pem) : NULL, false);
+}
+
 void worker_kick(struct worker *w) {
     (void)pthread_mutex_lock(&w->lock);
     w->kicked = true;
@@ -156,6 +167,8 @@ static int worker_do(struct agent *a, struct worker_job *job) {
     case WORKER_ACKNOWLEDGED:
         return json_bool(job->document, "last", false) ? agent_forget(a)
                                                        : agent_lock_told(a, json_str(job->document, "order"));
+    case WORKER_CERTIFICATE:
+        return agent_take_certificate(a, cJSON_GetStringValue(job->document));
     }
     return err_set(ERR_INVALID, "an unknown job");
 }

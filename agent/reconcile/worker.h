@@ -51,6 +51,7 @@ void worker_look(struct worker *w);
 /* These do not wait. */
 void worker_state(struct worker *w, cJSON *document); /* takes over the server's state document */
 void worker_acknowledged(struct worker *w, const char *order, bool last);
-void worker_kick(struct worker *w); /* look again at what is to be done */
+void worker_certificate(struct worker *w, const char *pem); /* NULL: the server gives none now */
+void worker_kick(struct worker *w);                         /* look again at what is to be done */
 
 #endif

@@ -50,6 +50,23 @@ int identity_set(struct identity *i, const struct device *d, const struct buf *c
     return r;
 }
 
+int identity_set_certificate(struct identity *i, const char *cert_pem) {
+    cleanup(buf) struct buf pem = {0};
+    int r = buf_add_str(&pem, cert_pem);
+    (void)pthread_mutex_lock(&i->lock);
+    if (r == 0 && !i->generation)
+        r = err_set(ERR_WRONG_STATE, "there is no identity");
+    if (r == 0) {
+        buf_finish(&i->cert_pem);
+        i->cert_pem = pem;
+        pem = (struct buf){0};
+        i->generation = ++i->last;
+    }
+    (void)pthread_mutex_unlock(&i->lock);
+    identity_tell(i);
+    return r;
+}
+
 void identity_clear(struct identity *i) {
     (void)pthread_mutex_lock(&i->lock);
     identity_forget(i);

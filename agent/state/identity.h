@@ -34,6 +34,9 @@ int identity_set(struct identity *i, const struct device *d, const struct buf *c
                  const struct buf *key_pem);
 void identity_clear(struct identity *i);
 
+/* The same key and device with another certificate. ERR_WRONG_STATE without an identity. */
+int identity_set_certificate(struct identity *i, const char *cert_pem);
+
 /* The present generation, 0 where there is no identity. */
 uint64_t identity_generation(struct identity *i);
 

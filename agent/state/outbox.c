@@ -4,6 +4,8 @@
 #include "platform/base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define OUTBOX_ORDERS_MAX 64
 
@@ -60,6 +62,22 @@ void outbox_delivered(struct outbox *o, uint64_t number) {
         o->receipt.jws = NULL;
     }
     (void)pthread_mutex_unlock(&o->lock);
+}
+
+void outbox_csr(struct outbox *o, char *pem) {
+    (void)pthread_mutex_lock(&o->lock);
+    free(o->csr);
+    o->csr = pem;
+    (void)pthread_mutex_unlock(&o->lock);
+    if (pem)
+        outbox_tell(o);
+}
+
+char *outbox_get_csr(struct outbox *o) {
+    (void)pthread_mutex_lock(&o->lock);
+    char *copy = o->csr ? strdup(o->csr) : NULL;
+    (void)pthread_mutex_unlock(&o->lock);
+    return copy;
 }
 
 void outbox_return(struct outbox *o, cJSON *orders) {

@@ -1,8 +1,9 @@
 /*
  * The outbox: what the device still has to tell the server beside its report: that an order arrived or was
- * refused, and the receipt. Filled by the worker, emptied by the channel's delivery thread. The receipt of a
- * wipe also lies in receipt.json in the state directory until it is acknowledged, that of a lock is signed
- * anew; word of orders may be lost in a crash, since the server names the order again.
+ * refused, the receipt, and a request for a further certificate. Filled by the worker, emptied by the
+ * channel's delivery thread. The receipt of a wipe also lies in receipt.json in the state directory until it
+ * is acknowledged, that of a lock is signed anew; word of orders may be lost in a crash, since the server
+ * names the order again.
  */
 #ifndef SATCHEL_STATE_OUTBOX_H
 #define SATCHEL_STATE_OUTBOX_H
@@ -24,6 +25,7 @@ struct outbox {
     int notify;    /* eventfd of the delivery thread; set before threads start */
     cJSON *orders; /* owned: [{"id","state","text"}] */
     struct outbox_receipt receipt;
+    char *csr; /* owned: for a further certificate, or NULL */
 };
 
 int outbox_init(struct outbox *o);
@@ -40,6 +42,12 @@ int outbox_take(struct outbox *o, cJSON **ret_orders, struct outbox_receipt *ret
 
 /* The receipt of this number is delivered. One that took its place meanwhile stays. */
 void outbox_delivered(struct outbox *o, uint64_t number);
+
+/* A request for a further certificate: takes over the PEM, NULL for none any more. */
+void outbox_csr(struct outbox *o, char *pem);
+
+/* A copy of the request, or NULL. The caller's. */
+char *outbox_get_csr(struct outbox *o);
 
 /* Puts orders back that could not be told. Takes them over. */
 void outbox_return(struct outbox *o, cJSON *orders);

@@ -119,3 +119,11 @@ int64_t cert_not_after(X509 *cert) {
 int64_t cert_not_before(X509 *cert) {
     return cert_time_ms(X509_get0_notBefore(cert));
 }
+
+int64_t cert_renew_at(X509 *cert) {
+    int64_t from = cert_not_before(cert), to = cert_not_after(cert);
+    if (from < 0 || to < 0)
+        return ERR_INVALID;
+    from += INT64_C(1000) * CERT_SKEW_S;
+    return to - (to - from) / 3;
+}

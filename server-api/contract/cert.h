@@ -42,6 +42,13 @@ int cert_key_fingerprint(X509 *cert, char ret[KEY_FINGERPRINT_SIZE]);
  */
 int cert_verify_client(X509 *cert, X509 *root, int64_t real_ms);
 
+/* A certificate is valid from so many seconds before it was issued: a device's clock may be behind. */
+#define CERT_SKEW_S 300
+
+/* When a device's certificate is to be renewed: at two thirds of its life. Milliseconds since 1970; negative
+ * on a damaged certificate. */
+int64_t cert_renew_at(X509 *cert);
+
 /* The end of validity, milliseconds since 1970; negative on a damaged certificate. */
 int64_t cert_not_after(X509 *cert);
 int64_t cert_not_before(X509 *cert);

@@ -27,7 +27,8 @@
 
 static const char usage[] =
     "Usage: satchel-server init DIR --organization NAME --domain DOMAIN --public-url https://HOST:PORT\n"
-    "                           [--listen ADDR:PORT] [--admin-listen ADDR:PORT] [--store sqlite]\n"
+    "                           [--listen ADDR:PORT] [--admin-listen ADDR:PORT] [--certificate-days N]\n"
+    "                           [--store sqlite]\n"
     "       satchel-server serve DIR\n"
     "\n"
     "init   makes the organization's keys, certificates and store in the new directory DIR\n"
@@ -38,6 +39,8 @@ static const char usage[] =
     "  --public-url URL          where devices reach the server; part of every enrollment link\n"
     "  --listen ADDR:PORT        device API (default: every address, port of the URL)\n"
     "  --admin-listen ADDR:PORT  admin API (default: 127.0.0.1:8444)\n"
+    "  --certificate-days N      how long a device's certificate is valid; renewed at two thirds (default: "
+    "365)\n"
     "  --store sqlite            where data is kept (default and only choice of this version)\n"
     "  --help, --version\n"
     "\n"
@@ -68,16 +71,24 @@ static int init_store(const char *dir, const char *name) {
     return r < 0 ? r : store_write(store, init_store_body, copy);
 }
 
+static int init_days(const char *text, int64_t *ret) {
+    char *end;
+    long days = strtol(text, &end, 10);
+    if (*end || end == text || days < 1 || days > ORGANIZATION_CERTIFICATE_DAYS_MAX)
+        return err_set(ERR_USAGE, "--certificate-days: must be a whole number from 1 to %d",
+                       ORGANIZATION_CERTIFICATE_DAYS_MAX);
+    *ret = days;
+    return 0;
+}
+
 static int run_init(int argc, char **argv) {
-    static const struct option options[] = {{"organization", required_argument, NULL, 'o'},
-                                            {"domain", required_argument, NULL, 'd'},
-                                            {"public-url", required_argument, NULL, 'u'},
-                                            {"listen", required_argument, NULL, 'l'},
-                                            {"admin-listen", required_argument, NULL, 'a'},
-                                            {"store", required_argument, NULL, 's'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"organization", required_argument, NULL, 'o'}, {"domain", required_argument, NULL, 'd'},
+        {"public-url", required_argument, NULL, 'u'},   {"listen", required_argument, NULL, 'l'},
+        {"admin-listen", required_argument, NULL, 'a'}, {"certificate-days", required_argument, NULL, 'c'},
+        {"store", required_argument, NULL, 's'},        {NULL, 0, NULL, 0}};
     struct organization_settings s = {0};
-    const char *store = "sqlite";
+    const char *store = "sqlite", *days = NULL;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'o':
@@ -95,6 +106,9 @@ static int run_init(int argc, char **argv) {
         case 'a':
             s.admin_listen = optarg;
             break;
+        case 'c':
+            days = optarg;
+            break;
         case 's':
             store = optarg;
             break;
@@ -106,7 +120,9 @@ static int run_init(int argc, char **argv) {
         return err_set(ERR_USAGE, "init needs DIR, --organization, --domain and --public-url");
     if (strcmp(store, "sqlite") != 0)
         return err_set(ERR_REFUSED, "this version stores in SQLite only; leave --store out");
-    int r = s.listen ? listen_check(s.listen) : 0;
+    int r = days ? init_days(days, &s.certificate_days) : 0;
+    if (r == 0 && s.listen)
+        r = listen_check(s.listen);
     if (r == 0 && s.admin_listen)
         r = listen_check(s.admin_listen);
     if (r == 0)

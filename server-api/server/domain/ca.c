@@ -12,7 +12,6 @@
 #include <time.h>
 
 #define CA_DAY INT64_C(86400)
-#define CA_SKEW 300 /* seconds that a device's clock may be behind ours */
 
 struct ca_subject {
     const char *organization, *common_name;
@@ -47,7 +46,7 @@ static X509 *ca_begin(X509 *issuer, EVP_PKEY *key, const struct ca_subject *subj
     int64_t now = time(NULL);
     int ok = cert && number && X509_set_version(cert, X509_VERSION_3) == 1 &&
              BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) &&
-             ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)(now - CA_SKEW)) &&
+             ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)(now - CERT_SKEW_S)) &&
              ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)(now + seconds)) &&
              X509_set_pubkey(cert, key) == 1 && ca_name(X509_get_subject_name(cert), subject) == 0 &&
              X509_set_issuer_name(cert, X509_get_subject_name(issuer ? issuer : cert)) == 1;

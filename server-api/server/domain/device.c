@@ -3,6 +3,7 @@
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
 #include "platform/base/json.h"
+#include "server-api/contract/report.h"
 #include "server-api/server/domain/audit.h"
 #include "server-api/server/domain/ordering.h"
 #include "server-api/server/domain/text.h"
@@ -11,7 +12,6 @@
 #include <string.h>
 
 #define REPORT_ORDERS_MAX 64
-#define REPORT_NUMBER_MAX 9007199254740992.0 /* 2^53: exact in JSON */
 
 void device_view_finish(struct device_view *view) {
     free(view->profile);
@@ -61,73 +61,6 @@ int device_view_read(struct store *s, const struct organization *o, const char *
         return r;
     }
     *ret = v.view;
-    return 0;
-}
-
-/* What is kept of a report: pointer-like names of at most two levels. Members that are not named here are
- * left out, so that what an admin sees was asked for. */
-struct report_member {
-    const char *object, *key;
-    int type; /* cJSON_String, cJSON_Number (whole), cJSON_True (either) */
-};
-
-static const struct report_member report_members[] = {
-    {"profile", "id", cJSON_String},
-    {"profile", "version", cJSON_Number},
-    {"profile_problem", "version", cJSON_Number},
-    {"profile_problem", "text", cJSON_String},
-    {"account", "imap", cJSON_String},
-    {"account", "text", cJSON_String},
-    {"account", "push", cJSON_String},
-    {"account", "folders", cJSON_Number},
-    {"account", "messages", cJSON_Number},
-    {"account", "pending", cJSON_Number},
-    {"account", "last_sync", cJSON_String},
-    {"vault", "driver", cJSON_String},
-    {"vault", "open", cJSON_True},
-    {"vault", "bytes", cJSON_Number},
-    {"keyring", "available", cJSON_True},
-    {"keyring", "locked", cJSON_True},
-};
-
-static int report_copy(const struct report_member *m, const cJSON *value, cJSON *into) {
-    if (!value || cJSON_IsNull(value))
-        return 0;
-    if (m->type == cJSON_String && cJSON_IsString(value)) {
-        char what[64];
-        (void)snprintf(what, sizeof what, "%s.%s", m->object, m->key);
-        int r = value->valuestring[0] ? text_check(what, value->valuestring, ORDER_TEXT_MAX) : 0;
-        return r < 0 ? r : json_add_str(into, m->key, value->valuestring);
-    }
-    if (m->type == cJSON_Number && value->valuedouble >= 0 && value->valuedouble <= REPORT_NUMBER_MAX &&
-        cJSON_IsNumber(value))
-        return json_add_int(into, m->key, (int64_t)value->valuedouble);
-    if (m->type == cJSON_True && cJSON_IsBool(value))
-        return json_add_bool(into, m->key, cJSON_IsTrue(value));
-    return err_set(ERR_INVALID, "%s.%s: is not what it should be", m->object, m->key);
-}
-
-/* The known members of a report. */
-static int report_normalize(const cJSON *report, cJSON **ret) {
-    cleanup(cJSON) cJSON *kept = cJSON_CreateObject();
-    for (size_t i = 0; i < sizeof report_members / sizeof *report_members; i++) {
-        const struct report_member *m = &report_members[i];
-        const cJSON *object = cJSON_GetObjectItemCaseSensitive(report, m->object);
-        if (!object || cJSON_IsNull(object))
-            continue;
-        if (!cJSON_IsObject(object))
-            return err_set(ERR_INVALID, "%s: must be an object or null", m->object);
-        cJSON *into = cJSON_GetObjectItemCaseSensitive(kept, m->object);
-        if (!into) {
-            into = cJSON_CreateObject();
-            if (json_add_item(kept, m->object, into) < 0)
-                return ERR_SYSTEM;
-        }
-        int r = report_copy(m, cJSON_GetObjectItemCaseSensitive(object, m->key), into);
-        if (r < 0)
-            return r;
-    }
-    *ret = steal(kept);
     return 0;
 }
 

@@ -159,14 +159,27 @@ int enrollment_enroll(struct store *s, struct organization *o, const struct enro
 
 struct renewal {
     const struct store_certificate *certificate;
+    EVP_PKEY *key;
     const char *pem;
+    struct buf *given; /* one for this key that is fresh; empty: none */
 };
+
+static int renewal_look(const char *pem, void *arg) {
+    const struct renewal *n = arg;
+    cleanup(X509) X509 *cert = cert_from_pem(pem, strlen(pem));
+    if (n->given->len || !cert || EVP_PKEY_eq(X509_get0_pubkey(cert), n->key) != 1 ||
+        cert_renew_at(cert) <= n->certificate->issued_at)
+        return 0;
+    return buf_add_str(n->given, pem);
+}
 
 static int renewal_body(struct store_tx *tx, void *arg) {
     const struct renewal *n = arg;
-    int64_t unused;
-    int r = store_certificate_unused(tx, n->certificate->device, &unused);
-    if (r < 0)
+    int64_t unused = 0;
+    int r = store_certificate_each_unrevoked(tx, n->certificate->device, renewal_look, arg);
+    if (r == 0)
+        r = store_certificate_unused(tx, n->certificate->device, &unused);
+    if (r < 0 || n->given->len)
         return r;
     if (unused >= RENEWALS_UNUSED_MAX)
         return err_set(ERR_WRONG_STATE, "the device has renewed certificates that it has not used yet");
@@ -190,7 +203,9 @@ int enrollment_renew(struct store *s, struct organization *o, const char *device
     int r = organization_issue(o, key, device, &pem, certificate.digest, &certificate.expires_at);
     if (r < 0)
         return r;
-    struct renewal renewal = {.certificate = &certificate, .pem = pem.data};
+    cleanup(buf) struct buf given = {0};
+    struct renewal renewal = {.certificate = &certificate, .key = key, .pem = pem.data, .given = &given};
     r = store_write(s, renewal_body, &renewal);
-    return r < 0 ? r : buf_add(ret_pem, pem.data, pem.len);
+    const struct buf *from = given.len ? &given : &pem;
+    return r < 0 ? r : buf_add(ret_pem, from->data, from->len);
 }

@@ -53,8 +53,12 @@ enum enrollment_outcome {
 int enrollment_enroll(struct store *s, struct organization *o, const struct enrollment_request *request,
                       struct enrollment *ret);
 
-/* A further certificate for the device; the one before it stays valid until this one was used. ERR_INVALID
- * for the CSR, ERR_WRONG_STATE when there are unused ones already. */
+/*
+ * A further certificate for the device; the one before it stays valid until this one was used. Where there is
+ * one for the same key that has not had two thirds of its life, that one is handed out: an answer that was
+ * lost costs nothing, and a device whose clock is wrong does not collect certificates. ERR_INVALID for the
+ * CSR, ERR_WRONG_STATE when there are unused ones for other keys already.
+ */
 int enrollment_renew(struct store *s, struct organization *o, const char *device, const char *csr,
                      struct buf *ret_pem);
 

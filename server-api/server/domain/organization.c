@@ -138,7 +138,8 @@ static int organization_write_settings(int dir, const struct organization_settin
         json_add_str(json, "listen", s->listen ? s->listen : listen) < 0 ||
         json_add_str(json, "admin_listen", s->admin_listen ? s->admin_listen : "127.0.0.1:8444") < 0 ||
         json_add_str(json, "store", "sqlite:satchel.db") < 0 ||
-        json_add_int(json, "device_certificate_seconds", CERTIFICATE_SECONDS) < 0)
+        json_add_int(json, "device_certificate_seconds",
+                     s->certificate_days ? s->certificate_days * 86400 : CERTIFICATE_SECONDS) < 0)
         return err_set(ERR_SYSTEM, "out of memory");
     return organization_write_json(dir, "server.json", json);
 }
@@ -210,7 +211,8 @@ static int organization_read_settings(struct organization *o, const char *path) 
         (r = organization_setting(json, "listen", o->listen, sizeof o->listen)) < 0 ||
         (r = organization_setting(json, "admin_listen", o->admin_listen, sizeof o->admin_listen)) < 0 ||
         (r = organization_setting(json, "store", store, sizeof store)) < 0 ||
-        (r = json_need_int(json, "device_certificate_seconds", 1, CERTIFICATE_SECONDS * 10,
+        (r = json_need_int(json, "device_certificate_seconds", 1,
+                           INT64_C(86400) * ORGANIZATION_CERTIFICATE_DAYS_MAX,
                            &o->device_certificate_seconds)) < 0)
         return r;
     const char *where = strncmp(store, "sqlite:", 7) == 0 ? store + 7 : NULL;

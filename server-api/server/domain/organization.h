@@ -21,11 +21,13 @@
 
 #define ORGANIZATION_NAME_MAX 128
 #define ORGANIZATION_LISTEN_MAX 128
+#define ORGANIZATION_CERTIFICATE_DAYS_MAX 3650
 
 struct organization_settings {
     const char *name, *domain, *public_url;
     const char *listen;       /* NULL: every address, port of the public URL */
     const char *admin_listen; /* NULL: 127.0.0.1:8444 */
+    int64_t certificate_days; /* of a device's certificate; 0: a year */
 };
 
 struct organization {

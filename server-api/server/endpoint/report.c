@@ -19,6 +19,9 @@ static void report_wake(struct app *app, const cJSON *report) {
 int endpoint_report(struct http_request *r) {
     struct app *app = app_of(r);
     bool changed = false;
+    if (r->who.orders_only && cJSON_GetArraySize(json_array(r->json, "orders")) == 0)
+        return http_problem(r, 403, "device-not-enrolled",
+                            "of a device that is being wiped only word of its order is taken");
     int e = device_report(app->auth.store, r->who.device, r->json, r->who.orders_only, &changed);
     if (e < 0)
         return e;

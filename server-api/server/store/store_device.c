@@ -200,3 +200,11 @@ int store_certificate_each(struct store_tx *tx, const char *device, store_pem_fn
     return sql_each(tx, "SELECT pem FROM certificates WHERE device = $1 ORDER BY issued_at DESC",
                     SQL_VALUES(sql_text(device)), certificate_walk_row, &walk);
 }
+
+int store_certificate_each_unrevoked(struct store_tx *tx, const char *device, store_pem_fn *fn, void *arg) {
+    struct certificate_walk walk = {.fn = fn, .arg = arg};
+    return sql_each(tx,
+                    "SELECT pem FROM certificates WHERE device = $1 AND revoked_at IS NULL "
+                    "ORDER BY issued_at DESC",
+                    SQL_VALUES(sql_text(device)), certificate_walk_row, &walk);
+}

@@ -89,10 +89,13 @@ int store_certificate_first_use(struct store_tx *tx, const struct store_certific
 /* Revokes whatever the device has. */
 int store_certificate_revoke_all(struct store_tx *tx, const char *device, int64_t now);
 
+typedef int store_pem_fn(const char *pem, void *arg);
+
+/* The certificates of the device that are not revoked, newest first. */
+int store_certificate_each_unrevoked(struct store_tx *tx, const char *device, store_pem_fn *fn, void *arg);
+
 /* How many certificates the device was issued and has not used yet. */
 int store_certificate_unused(struct store_tx *tx, const char *device, int64_t *ret);
-
-typedef int store_pem_fn(const char *pem, void *arg);
 
 /* Every certificate the device was ever issued, newest first. */
 int store_certificate_each(struct store_tx *tx, const char *device, store_pem_fn *fn, void *arg);

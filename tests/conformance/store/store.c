@@ -264,6 +264,12 @@ static int states_body(struct store_tx *tx, void *arg) {
     return store_device_set_state(tx, "d1", DEVICE_ENROLLED);
 }
 
+static int count_pem(const char *pem, void *arg) {
+    assert_string_equal(pem, "PEM2"); /* the one before ended with its first use */
+    ++*(int *)arg;
+    return 0;
+}
+
 static int certificate_body(struct store_tx *tx, void *arg) {
     (void)arg;
     struct store_certificate old = {.digest = "x1",
@@ -285,6 +291,9 @@ static int certificate_body(struct store_tx *tx, void *arg) {
     assert_int_equal(store_certificate_get(tx, "x2", &back), 0);
     assert_int_equal(back.first_used_at, 50);
     assert_int_equal(back.revoked_at, 0);
+    int unrevoked = 0;
+    assert_int_equal(store_certificate_each_unrevoked(tx, "d1", count_pem, &unrevoked), 0);
+    assert_int_equal(unrevoked, 1);
     assert_int_equal(store_certificate_revoke_all(tx, "d1", 60), 0);
     assert_int_equal(store_certificate_get(tx, "x1", &back), 0);
     assert_int_equal(back.revoked_at, 50); /* the first time counts */

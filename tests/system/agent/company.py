@@ -19,10 +19,11 @@ FOLDERS = ("INBOX", "Archive/2025", "Entwürfe")
 
 
 class Company:
-    """The management server, the mail server, and the profile that joins them."""
+    """The management server, the mail server, and the profile that joins them. `settings` replaces members of the management
+    server's server.json."""
 
-    def __init__(self):
-        self.server = Server(host="localhost")
+    def __init__(self, settings=None):
+        self.server = Server(host="localhost", settings=settings)
         self.mail = Dovecot()
         self.version = 0
         self.publish()

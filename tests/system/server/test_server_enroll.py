@@ -4,12 +4,14 @@ import concurrent.futures
 import json
 import re
 import ssl
+import subprocess
 import threading
 import time
 
 import pytest
 
 from server import Device, Server, fingerprint, openssl, request
+from waiting import wait_for
 
 
 def problem(body):
@@ -276,8 +278,63 @@ def test_renewal_revokes_the_old_one_at_first_use(server, device):
 
 
 def test_unused_renewals_are_capped(server, device):
-    answers = [device.call("POST", "/v1/device/certificate", {"csr": device.csr()})[0] for _ in range(5)]
+    answers = [device.call("POST", "/v1/device/certificate", {"csr": Device(server).csr()})[0] for _ in range(5)]
     assert answers == [200] * 4 + [409]
+
+
+def test_a_certificate_that_is_fresh_is_not_made_again(server, device):
+    """A lost answer, or a device whose clock is wrong, asks again and again: it collects nothing."""
+    answers = [device.call("POST", "/v1/device/certificate", {"csr": device.csr()}) for _ in range(10)]
+    assert {(status, body["certificate"]) for status, _, body in answers} == {(200, device.cert.read_text())}
+    assert len(server.ctl("device", "show", device.id)["certificates"]) == 1
+
+
+def test_renewal_with_the_same_key():
+    with Server(settings={"device_certificate_seconds": 24}) as server:
+        server.add_user("anna")
+        device = Device(server)
+        device.enroll(server.enroll_code("anna"))
+        old = device.context()
+
+        def renew():
+            return device.call("POST", "/v1/device/certificate", {"csr": device.csr()})[2]["certificate"]
+        fresh = wait_for(lambda: (lambda pem: pem if pem != device.cert.read_text() else None)(renew()), 24)
+        assert {renew() for _ in range(5)} == {fresh}  # the same one until it is used
+        assert device.state()[0] == 200                # and until then the old one is good
+        device.cert.write_text(fresh)
+        assert device.state()[0] == 200
+        refused_everywhere(server, old, {403})
+        order = server.ctl("wipe", device.id, "--reason", "lost")["id"]
+        assert device.deliver(device.receipt(order))[0] == 200
+
+
+def test_while_it_is_wiped_only_the_order_and_the_receipt_are_open(server, device):
+    server.publish(server.profile())
+    order = server.ctl("wipe", device.id, "--reason", "lost")["id"]
+    state = device.state()[2]
+    assert state["profile"] is None and len(state["orders"]) == 1
+    before = server.ctl("device", "show", device.id)["report"]
+    assert device.report(vault={"driver": "plain", "open": True})[0] == 403
+    assert device.report(orders=[])[0] == 403
+    assert device.call("POST", "/v1/device/certificate", {"csr": device.csr()})[0] == 403
+    assert device.report(orders=[{"id": order, "state": "delivered"}], vault={"driver": "plain", "open": True})[0] == 204
+    assert server.ctl("device", "show", device.id)["report"] == before
+    assert device.deliver(device.receipt(order))[0] == 200
+
+
+@pytest.mark.parametrize("days,seconds", [("1", 86400), ("3650", 315360000)])
+def test_certificate_days(tmp_path, server, days, seconds):
+    done = subprocess.run([server.binary("satchel-server"), "init", tmp_path / "org", "--organization", "X", "--domain", "x.example",
+                           "--public-url", "https://localhost:1", "--certificate-days", days], check=True, capture_output=True)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "org/server.json").read_text())["device_certificate_seconds"] == seconds
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "x", "3651", ""])
+def test_certificate_days_that_make_no_sense(tmp_path, server, days):
+    done = subprocess.run([server.binary("satchel-server"), "init", tmp_path / "org", "--organization", "X", "--domain", "x.example",
+                           "--public-url", "https://localhost:1", "--certificate-days", days], check=False, capture_output=True)
+    assert done.returncode == 2 and not (tmp_path / "org").exists()
 
 
 def test_secrets_are_not_in_the_database_or_the_log(server):

@@ -137,8 +137,9 @@ def test_every_operation(server):
     w.call("post", "/v1/device/report", {"agent_version": "1", "os": "x", "vault": {"driver": "plain", "open": True}})
     w.call("post", "/v1/device/report", {})
     w.call("post", "/v1/device/certificate", {"csr": "x"})
+    w.call("post", "/v1/device/certificate", {"csr": d.csr()})
     for _ in range(5):
-        w.call("post", "/v1/device/certificate", {"csr": d.csr()})
+        w.call("post", "/v1/device/certificate", {"csr": Device(server).csr()})
     w.call("get", "/v1/admin/devices")
     w.call("get", "/v1/admin/devices", query="?limit=x")
     w.call("get", "/v1/admin/devices/{id}", id=d.id)

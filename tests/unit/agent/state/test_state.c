@@ -2,6 +2,7 @@
 #include "agent/state/activity.h"
 #include "agent/state/board.h"
 #include "agent/state/device.h"
+#include "agent/state/identity.h"
 #include "agent/state/outbox.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 static char scratch[64];
 static int dir = -1;
@@ -234,6 +236,48 @@ static struct device locked_device(void) {
                            .duty = {.order = "o3", .told = true}};
 }
 
+static void outbox_has_one_request(void **state) {
+    (void)state;
+    struct outbox o;
+    assert_int_equal(outbox_init(&o), 0);
+    assert_null(outbox_get_csr(&o));
+    outbox_csr(&o, strdup("one"));
+    outbox_csr(&o, strdup("two"));
+    char *csr = outbox_get_csr(&o);
+    assert_string_equal(csr, "two");
+    free(csr);
+    outbox_csr(&o, NULL);
+    assert_null(outbox_get_csr(&o));
+    cJSON_Delete(o.orders);
+}
+
+/* A renewed certificate comes with the key and the server that were there; without an identity there is
+ * nothing to renew. Whoever has a connection learns of it. */
+static void identity_changes_its_certificate(void **state) {
+    (void)state;
+    struct identity i;
+    identity_init(&i);
+    int told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    identity_subscribe(&i, told);
+    assert_int_equal(identity_set_certificate(&i, "new"), ERR_WRONG_STATE);
+    struct device d = locked_device();
+    cleanup(buf) struct buf cert = {0}, key = {0};
+    assert_int_equal(buf_add_str(&cert, "old"), 0);
+    assert_int_equal(buf_add_str(&key, "key"), 0);
+    assert_int_equal(identity_set(&i, &d, &cert, &key), 0);
+    uint64_t before = identity_generation(&i), count;
+    assert_int_equal(read(told, &count, sizeof count), sizeof count);
+    assert_int_equal(identity_set_certificate(&i, "new"), 0);
+    assert_int_not_equal(identity_generation(&i), before);
+    assert_string_equal(i.cert_pem.data, "new");
+    assert_string_equal(i.key_pem.data, "key");
+    assert_int_equal(read(told, &count, sizeof count), sizeof count);
+    identity_clear(&i);
+    assert_int_equal(identity_generation(&i), 0);
+    device_finish(&d);
+    (void)close(told);
+}
+
 static void device_keeps_its_lock(void **state) {
     (void)state;
     struct device d = locked_device();
@@ -293,6 +337,8 @@ int main(void) {
         cmocka_unit_test(progress_cuts_nonsense),
         cmocka_unit_test(outbox_keeps_what_did_not_arrive),
         cmocka_unit_test(outbox_keeps_the_later_receipt),
+        cmocka_unit_test(outbox_has_one_request),
+        cmocka_unit_test(identity_changes_its_certificate),
         cmocka_unit_test(device_keeps_its_lock),
         cmocka_unit_test(device_refuses_a_contradicting_lock),
         cmocka_unit_test(board_says_why_it_is_locked),

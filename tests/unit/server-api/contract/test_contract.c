@@ -8,6 +8,7 @@
 #include "server-api/contract/link.h"
 #include "server-api/contract/order.h"
 #include "server-api/contract/receipt.h"
+#include "server-api/contract/report.h"
 #include "server-api/contract/trust.h"
 #include "tests/unit/cm.h"
 
@@ -258,12 +259,69 @@ static void test_request(void **state) {
     assert_null(cert_from_pem(pem.data, pem.len));
 }
 
+static int normalize(const char *text, cJSON **ret) {
+    cleanup(cJSON) cJSON *json = parse(text);
+    return report_normalize(json, ret);
+}
+
+static void test_report(void **state) {
+    (void)state;
+    cJSON *kept = NULL;
+    assert_int_equal(
+        normalize("{\"os\":\"x\",\"profile\":{\"version\":3,\"secret\":\"y\"},\"vault\":null,\"mail\":[1],"
+                  "\"keyring\":{\"locked\":false,\"available\":null}}",
+                  &kept),
+        0);
+    cleanup(cJSON) cJSON *expected =
+        parse("{\"os\":\"x\",\"profile\":{\"version\":3},\"keyring\":{\"locked\":false}}");
+    assert_true(cJSON_Compare(kept, expected, true));
+    cJSON_Delete(kept);
+    static const char *const bad[] = {"{\"os\":7}",
+                                      "{\"os\":\"a\\u0007b\"}",
+                                      "{\"os\":\"a\\u202eb\"}",
+                                      "{\"vault\":[]}",
+                                      "{\"vault\":{\"open\":\"yes\"}}",
+                                      "{\"profile\":{\"version\":-1}}",
+                                      "{\"profile\":{\"version\":1e300}}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(normalize(bad[i], &kept), ERR_INVALID);
+    /* Every field has its place and its words, and no two the same. */
+    cleanup(cJSON) cJSON *all = cJSON_CreateObject();
+    for (int i = 0; i < REPORT_FIELDS; i++) {
+        const struct report_member *m = &report_members[i];
+        assert_true(m->key && m->words && *m->words);
+        const cJSON *object = m->object ? json_object(all, m->object) : all;
+        assert_null(cJSON_GetObjectItemCaseSensitive(object, m->key));
+        assert_int_equal(report_set(all, (enum report_field)i,
+                                    m->type == REPORT_TEXT     ? cJSON_CreateString("t")
+                                    : m->type == REPORT_NUMBER ? cJSON_CreateNumber(1)
+                                                               : cJSON_CreateBool(true)),
+                         0);
+    }
+    cleanup(cJSON) cJSON *same = NULL;
+    assert_int_equal(report_normalize(all, &same), 0);
+    assert_true(cJSON_Compare(all, same, true));
+}
+
+static void test_order_kinds(void **state) {
+    (void)state;
+    enum order_kind kind;
+    for (int i = 0; i < ORDER_KINDS; i++) {
+        assert_int_equal(order_kind_of(order_kind_name((enum order_kind)i), &kind), 0);
+        assert_int_equal(kind, i);
+        assert_true(*order_kind_words(kind));
+    }
+    assert_int_equal(order_kind_of("explode", &kind), ERR_REFUSED);
+    assert_int_equal(order_kind_of("", &kind), ERR_REFUSED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key),           cmocka_unit_test(test_jws),
         cmocka_unit_test(test_jws_threshold), cmocka_unit_test(test_jws_tampered),
         cmocka_unit_test(test_trust),         cmocka_unit_test(test_link),
         cmocka_unit_test(test_order),         cmocka_unit_test(test_receipt),
+        cmocka_unit_test(test_report),        cmocka_unit_test(test_order_kinds),
         cmocka_unit_test(test_request)};
     return cmocka_run_group_tests(tests, make_keys, drop_keys);
 }
