@@ -1,4 +1,5 @@
 #include "agent/mail/mail.h"
+#include "agent/mail/confine.h"
 #include "agent/mail/sync/engine.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
@@ -31,7 +32,7 @@ struct attempt {
 
 struct child {
     struct report report;
-    struct engine *engine;
+    struct engine *engine; /* NULL until the first order that has an account */
     struct attempt attempt;
 };
 
@@ -65,11 +66,30 @@ static int attempt_start(struct attempt *a, struct account *account) {
     return a->started ? 0 : err_errno("cannot try the login");
 }
 
+/* The first account came in, and with it what this process is for: it is confined to that, and only then it
+ * starts threads and talks to anybody. */
+static void child_begin(struct child *c, const char *vault, uint16_t port) {
+    struct sandbox_state state = {0};
+    if (c->engine)
+        return;
+    int r = confine_enter(vault, port, &state);
+    if (r == 0)
+        r = engine_start(&c->report, &c->engine);
+    if (r < 0) {
+        log_error("the mail child cannot start: %s", err_text());
+        _exit(1);
+    }
+    if (!state.files)
+        log_warning("the kernel has no Landlock: this process is not confined to its files");
+}
+
 static int on_try(struct child *c, const cJSON *op) {
     struct account *account = NULL;
     int r = account_parse(json_object(op, "account"), &account);
-    if (r == 0)
+    if (r == 0) {
+        child_begin(c, NULL, 0);
         r = attempt_start(&c->attempt, account);
+    }
     if (r < 0)
         report_tried(&c->report, report_imap_word(r), err_text());
     return r;
@@ -102,6 +122,7 @@ static int on_configure(struct child *c, const cJSON *op) {
     config->keep_days = (int)keep_days;
     if (!config->vault)
         return err_set(ERR_SYSTEM, "out of memory");
+    child_begin(c, path, config->account->endpoint.port);
     engine_configure(c->engine, steal(config));
     return 0;
 }
@@ -121,8 +142,10 @@ static int on_order(struct child *c, const cJSON *op) {
     if (strcmp(name, "sync") != 0)
         return err_set(ERR_INVALID, "an operation that is not known");
     int r = json_need_int(op, "id", INT64_MIN, INT64_MAX, &id);
-    if (r == 0)
+    if (r == 0 && c->engine)
         engine_sync(c->engine, id, json_bool(op, "confirm_deletions", false));
+    else if (r == 0)
+        report_synced(&c->report, id, false, "there is no account yet");
     return r;
 }
 
@@ -159,15 +182,13 @@ int mail_main(int fd) {
     int r = child_protect();
     if (r == 0)
         r = imap_connection_setup();
-    if (r == 0)
-        r = engine_start(&child.report, &child.engine);
     if (r < 0) {
         log_error("the mail child cannot start: %s", err_text());
         return 1;
     }
     child_read(&child, fd);
     attempt_end(&child.attempt);
-    if (engine_stop(child.engine, clock_boot_ms() + STOP_MS) < 0) {
+    if (child.engine && engine_stop(child.engine, clock_boot_ms() + STOP_MS) < 0) {
         log_warning("the mail engine does not stop, leaving");
         _exit(0);
     }

@@ -26,6 +26,9 @@
  *   {"event":"synced","id":N,"ok":true|false,"text":"..."}
  * WORD = connecting | ok | auth-failed | unreachable | tls-failed | protocol-error | vault-closed
  *
+ * With the first account the child confines itself (confine.h): to the vault where the order is "configure",
+ * to no file at all where it is "try". A child that began with "try" cannot be configured for a vault.
+ *
  * The child ends at the end of the stream, and by SIGKILL with the thread that forked it (PR_SET_PDEATHSIG):
  * that thread must live as long as the child is wanted. It may be killed at any moment; the next start goes
  * on where it was.

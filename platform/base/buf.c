@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void buf_init(struct buf *b, size_t max, bool secret) {
     *b = (struct buf){.max = max, .secret = secret};
@@ -39,6 +40,9 @@ int buf_reserve(struct buf *b, size_t n) {
     char *data = malloc(cap);
     if (!data)
         return err_errno("cannot allocate %zu bytes", cap);
+    /* Out of the swap space. Never unlocked: a page may hold several secrets, and they are few. */
+    if (b->secret)
+        (void)mlock(data, cap);
     if (b->data) {
         memcpy(data, b->data, b->len + 1);
         if (b->secret)
