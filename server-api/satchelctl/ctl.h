@@ -26,10 +26,12 @@ enum ctl_option {
     CTL_WAIT = 16,
     CTL_OUTPUT = 32,
     CTL_ABANDON = 64,
+    CTL_OFFLINE = 1 << 16, /* no option: the verb needs the CA's certificate and no server */
 };
 
 struct ctl {
-    struct client *client;
+    struct client *client; /* NULL for a verb that needs no server */
+    const char *dir, *ca;  /* for such a verb: one of them */
     bool json;
 };
 
@@ -37,7 +39,7 @@ typedef int ctl_run(struct ctl *ctl, const struct ctl_args *args);
 
 ctl_run ctl_user_add, ctl_user_import, ctl_user_list, ctl_profile_publish, ctl_profile_list, ctl_profile_show,
     ctl_enroll_code_create, ctl_device_list, ctl_device_show, ctl_device_delete, ctl_wipe, ctl_lock,
-    ctl_unlock, ctl_order_show, ctl_audit_list, ctl_audit_verify, ctl_token_create, ctl_token_list,
-    ctl_token_revoke;
+    ctl_unlock, ctl_order_show, ctl_receipt_list, ctl_receipt_show, ctl_receipt_verify, ctl_audit_list,
+    ctl_audit_verify, ctl_token_create, ctl_token_list, ctl_token_revoke;
 
 #endif

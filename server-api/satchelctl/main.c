@@ -41,6 +41,11 @@ static const struct ctl_verb verbs[] = {
     {"unlock", NULL, CTL_REASON | CTL_WAIT, "ID --reason TEXT [--wait SECONDS]",
      "lets a locked device open the mail again", ctl_unlock},
     {"order", "show", 0, "ID", "shows an order and its receipt", ctl_order_show},
+    {"receipt", "list", 0, "DEVICE", "lists what a device signed, also without an order", ctl_receipt_list},
+    {"receipt", "show", CTL_OUTPUT, "ORDER [--output FILE]",
+     "gives a receipt as evidence, with its certificate", ctl_receipt_show},
+    {"receipt", "verify", CTL_OFFLINE, "FILE",
+     "checks such a file, or an order --json, against the CA; needs no server", ctl_receipt_verify},
     {"audit", "list", 0, "", "lists what was done", ctl_audit_list},
     {"audit", "verify", 0, "", "computes the chain of the audit log again", ctl_audit_verify},
     {"token", "create", CTL_OUTPUT, "NAME [--output FILE]", "makes an admin token, shown once",
@@ -175,7 +180,15 @@ static const struct ctl_verb *ctl_find(struct ctl_line *line) {
     return NULL;
 }
 
-static int ctl_connect(const struct ctl_line *line, struct ctl *ctl) {
+static int ctl_connect(const struct ctl_line *line, const struct ctl_verb *verb, struct ctl *ctl) {
+    if (verb->options & CTL_OFFLINE) {
+        ctl->dir = line->dir;
+        ctl->ca = line->ca;
+        return (line->dir || line->ca) && !(line->dir && line->ca) && !line->server && !line->token_file
+                   ? 0
+                   : err_set(ERR_USAGE, "%s %s needs --ca FILE or --dir DIR, and no server", verb->group,
+                             verb->verb);
+    }
     if (line->dir && !line->server && !line->token_file && !line->ca)
         return client_open_dir(line->dir, &ctl->client);
     if (!line->dir && line->server && line->token_file && line->ca)
@@ -226,7 +239,7 @@ static int ctl_main(int argc, char **argv) {
         return 0;
     }
     const struct ctl_verb *verb = r == 0 ? ctl_find(&line) : NULL;
-    r = verb ? ctl_connect(&line, &ctl) : ERR_USAGE;
+    r = verb ? ctl_connect(&line, verb, &ctl) : ERR_USAGE;
     ctl.json = line.json;
     if (r == 0)
         r = verb->run(&ctl, &line.args);

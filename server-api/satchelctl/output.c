@@ -89,3 +89,14 @@ int output_fields(const cJSON *object, const char *const *keys) {
     }
     return output_done();
 }
+
+const char *output_safe(const char *text) {
+    static char ring[16][1200];
+    static unsigned next;
+    char *out = ring[next++ % 16];
+    (void)snprintf(out, sizeof ring[0], "%s", text ? text : "-");
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    return out;
+}

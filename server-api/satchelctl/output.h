@@ -20,6 +20,9 @@ int output_table(const cJSON *array, const char *const *columns);
 /* One line a key. Keys that are absent or null are shown as "-". */
 int output_fields(const cJSON *object, const char *const *keys);
 
+/* A text for a terminal: control characters become "?". Valid until the next call but fifteen. */
+const char *output_safe(const char *text);
+
 /* One value as text: strings as they are, null as "-". The caller's; NULL without memory. */
 char *output_value(const cJSON *value);
 

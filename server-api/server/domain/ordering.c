@@ -4,6 +4,7 @@
 #include "platform/base/encode.h"
 #include "platform/base/err.h"
 #include "platform/base/json.h"
+#include "server-api/contract/evidence.h"
 #include "server-api/contract/jws.h"
 #include "server-api/contract/receipt.h"
 #include "server-api/server/domain/audit.h"
@@ -119,16 +120,106 @@ int ordering_give(struct store *s, struct organization *o, const char *actor, co
 struct order_lookup {
     const char *id;
     struct store_order *order;
+    const cJSON *receipt; /* the JWS */
+    struct buf *certificate;
 };
+
+static int order_lookup_certificate(const char *pem, void *arg) {
+    struct order_lookup *l = arg;
+    cleanup(X509) X509 *cert = cert_from_pem(pem, strlen(pem));
+    EVP_PKEY *key = cert ? X509_get0_pubkey(cert) : NULL;
+    cleanup(cJSON) cJSON *payload = NULL;
+    enum receipt_result result;
+    if (l->certificate->len || !key || receipt_open(l->receipt, key, l->order->device, &result, &payload) < 0)
+        return 0;
+    return buf_add_str(l->certificate, pem);
+}
 
 static int order_lookup_body(struct store_tx *tx, void *arg) {
     struct order_lookup *l = arg;
-    return store_order_get(tx, l->id, l->order);
+    cleanup(cJSON) cJSON *receipt = NULL;
+    int r = store_order_get(tx, l->id, l->order);
+    if (r < 0 || !l->order->receipt)
+        return r;
+    r = json_parse(l->order->receipt, strlen(l->order->receipt), &receipt);
+    l->receipt = receipt;
+    if (r == 0)
+        r = store_certificate_each(tx, l->order->device, order_lookup_certificate, l);
+    l->receipt = NULL;
+    return r;
 }
 
-int ordering_get(struct store *s, const char *id, struct store_order *ret) {
-    struct order_lookup lookup = {.id = id, .order = ret};
-    return store_read(s, order_lookup_body, &lookup);
+int ordering_get(struct store *s, const char *id, struct store_order *ret, struct buf *ret_certificate) {
+    struct store_order order = {0};
+    struct order_lookup lookup = {.id = id, .order = &order, .certificate = ret_certificate};
+    int r = store_read(s, order_lookup_body, &lookup);
+    if (r < 0) {
+        store_order_finish(&order);
+        return r;
+    }
+    *ret = order;
+    return 0;
+}
+
+struct receipt_list {
+    const char *device;
+    cJSON *list; /* owned */
+};
+
+static int receipt_list_add(const struct store_receipt *r, void *arg) {
+    struct receipt_list *l = arg;
+    char at[CLOCK_RFC3339_SIZE];
+    cleanup(cJSON) cJSON *jws = NULL, *payload = NULL, *item = NULL;
+    if (!r->jws || json_parse(r->jws, strlen(r->jws), &jws) < 0 || jws_peek(jws, &payload) < 0)
+        return err_set(ERR_SYSTEM, "a stored receipt is damaged");
+    item = evidence_make(jws, NULL, r->order[0] ? r->order : NULL, l->device);
+    const char *kind = json_str(payload, "kind");
+    if (!item || json_add_str(item, "id", r->id) < 0 ||
+        json_add_str(item, "kind", kind ? kind : order_kind_name(ORDER_WIPE)) < 0 ||
+        json_add_str(item, "cause", json_str(payload, "cause")) < 0 ||
+        json_add_str(item, "result", json_str(payload, "result")) < 0 ||
+        json_add_str(item, "received_at", clock_rfc3339(r->received_at, at)) < 0 ||
+        !cJSON_AddItemToArray(l->list, item))
+        return err_set(ERR_SYSTEM, "out of memory");
+    (void)steal(item);
+    return 0;
+}
+
+/* Each receipt gets the certificate whose key signed it. */
+static int receipt_list_certificate(const char *pem, void *arg) {
+    const struct receipt_list *l = arg;
+    cleanup(X509) X509 *cert = cert_from_pem(pem, strlen(pem));
+    EVP_PKEY *key = cert ? X509_get0_pubkey(cert) : NULL;
+    cJSON *item;
+    cJSON_ArrayForEach(item, l->list) {
+        cleanup(cJSON) cJSON *payload = NULL;
+        enum receipt_result result;
+        if (key && !json_str(item, "certificate") &&
+            receipt_open(json_object(item, "receipt"), key, l->device, &result, &payload) == 0 &&
+            json_set_str(item, "certificate", pem) < 0)
+            return err_set(ERR_SYSTEM, "out of memory");
+    }
+    return 0;
+}
+
+static int receipt_list_body(struct store_tx *tx, void *arg) {
+    struct receipt_list *l = arg;
+    cleanup(store_device) struct store_device device = {0};
+    int r = store_device_get(tx, l->device, &device);
+    if (r == 0)
+        r = store_receipt_each(tx, l->device, RECEIPTS_LISTED_MAX, receipt_list_add, l);
+    return r < 0 ? r : store_certificate_each(tx, l->device, receipt_list_certificate, l);
+}
+
+int ordering_receipts(struct store *s, const char *device, cJSON **ret) {
+    struct receipt_list l = {.device = device, .list = cJSON_CreateArray()};
+    int r = l.list ? store_read(s, receipt_list_body, &l) : err_set(ERR_SYSTEM, "out of memory");
+    if (r < 0) {
+        cJSON_Delete(l.list);
+        return r;
+    }
+    *ret = l.list;
+    return 0;
 }
 
 static int ordering_audit(struct store_tx *tx, const struct store_order *order) {

@@ -30,8 +30,17 @@ struct ordering_given {
 int ordering_give(struct store *s, struct organization *o, const char *actor, const char *device,
                   enum order_kind kind, const char *reason, struct ordering_given *ret);
 
-/* ERR_NOT_FOUND. */
-int ordering_get(struct store *s, const char *id, struct store_order *ret);
+/* The order, and the certificate (PEM, appended) whose key signed its receipt, where it has one.
+ * ERR_NOT_FOUND. */
+int ordering_get(struct store *s, const char *id, struct store_order *ret, struct buf *ret_certificate);
+
+/*
+ * The receipts of a device, newest first, as
+ * {"id","device","order","kind","cause","result","received_at","receipt", "certificate"}: each is evidence
+ * (server-api/contract/evidence.h). *ret is the caller's. ERR_NOT_FOUND.
+ */
+#define RECEIPTS_LISTED_MAX 100
+int ordering_receipts(struct store *s, const char *device, cJSON **ret);
 
 /* What a device's report says of one order, in the report's transaction. `state`: "delivered" or "refused".
  * An order that is not this device's, or a step that is not allowed, is passed over. *ret_changed. */

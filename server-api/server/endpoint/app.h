@@ -56,7 +56,7 @@ http_handler endpoint_enroll, endpoint_enroll_page, endpoint_state, endpoint_rep
     endpoint_certificate, endpoint_health, endpoint_openapi, endpoint_metrics, endpoint_users_list,
     endpoint_users_add, endpoint_codes_create, endpoint_profiles_list, endpoint_profiles_publish,
     endpoint_profiles_show, endpoint_devices_list, endpoint_devices_show, endpoint_devices_delete,
-    endpoint_orders_create, endpoint_orders_show, endpoint_audit_list, endpoint_audit_verify,
-    endpoint_tokens_list, endpoint_tokens_create, endpoint_tokens_revoke;
+    endpoint_orders_create, endpoint_orders_show, endpoint_receipts_list, endpoint_audit_list,
+    endpoint_audit_verify, endpoint_tokens_list, endpoint_tokens_create, endpoint_tokens_revoke;
 
 #endif

@@ -1,4 +1,4 @@
-/* /v1/admin/devices/{id}/orders and /v1/admin/orders/{id} */
+/* /v1/admin/devices/{id}/orders, /v1/admin/devices/{id}/receipts and /v1/admin/orders/{id} */
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
@@ -21,6 +21,7 @@ cJSON *app_order_json(const struct store_order *o) {
         app_add_time(json, "finished_at", o->finished_at) |
         json_add_item(json, "receipt", o->receipt ? publication_payload(o->receipt) : cJSON_CreateNull()) |
         json_add_item(json, "receipt_jws", o->receipt ? cJSON_Parse(o->receipt) : cJSON_CreateNull());
+    failed |= json_add_str(json, "certificate", NULL); /* see endpoint_orders_show() */
     return failed ? NULL : steal(json);
 }
 
@@ -59,10 +60,29 @@ int endpoint_orders_show(struct http_request *r) {
         r->wait_until = now + (wait < APP_WAIT_MAX ? wait : APP_WAIT_MAX) * 1000;
     uint64_t ticket = hub_ticket(app->hub, id);
     cleanup(store_order) struct store_order order = {0};
-    e = ordering_get(app->auth.store, id, &order);
+    cleanup(buf) struct buf certificate = {0};
+    e = ordering_get(app->auth.store, id, &order, &certificate);
     if (e < 0)
         return e;
     if (order_state_open(order.state) && now < r->wait_until)
         return http_park(r, id, ticket);
-    return http_answer_json(r, 200, app_order_json(&order));
+    cJSON *json = app_order_json(&order);
+    e = json_set_str(json, "certificate", certificate.data);
+    if (e < 0) {
+        cJSON_Delete(json);
+        return e;
+    }
+    return http_answer_json(r, 200, json);
+}
+
+int endpoint_receipts_list(struct http_request *r) {
+    cJSON *list = NULL, *json = cJSON_CreateObject();
+    int e = ordering_receipts(app_of(r)->auth.store, r->match.params[0], &list);
+    if (e == 0)
+        e = json_add_item(json, "receipts", list);
+    if (e < 0) {
+        cJSON_Delete(json);
+        return e;
+    }
+    return http_answer_json(r, 200, json);
 }

@@ -36,6 +36,7 @@ const struct http_route app_admin_routes[] = {
     {{"GET", "/v1/admin/devices/{id}"}, 0, 0, 0, NULL, endpoint_devices_show},
     {{"DELETE", "/v1/admin/devices/{id}"}, 0, 0, 0, NULL, endpoint_devices_delete},
     {{"POST", "/v1/admin/devices/{id}/orders"}, 0, 0, KB(16), HTTP_JSON, endpoint_orders_create},
+    {{"GET", "/v1/admin/devices/{id}/receipts"}, 0, 0, 0, NULL, endpoint_receipts_list},
     {{"GET", "/v1/admin/orders/{id}"}, 0, 0, 0, NULL, endpoint_orders_show},
     {{"GET", "/v1/admin/audit"}, 0, 0, 0, NULL, endpoint_audit_list},
     {{"GET", "/v1/admin/audit/verify"}, 0, 0, 0, NULL, endpoint_audit_verify},

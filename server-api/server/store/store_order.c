@@ -151,3 +151,25 @@ int store_order_last_done(struct store_tx *tx, const char *device, int64_t *ret)
                    "SELECT coalesce(max(sequence), 0) FROM orders WHERE device = $1 AND state = 'done'",
                    SQL_VALUES(sql_text(device)), number_row, ret);
 }
+
+struct receipt_walk {
+    store_receipt_fn *fn;
+    void *arg;
+};
+
+static int receipt_walk_row(const struct sql_row *row, void *arg) {
+    const struct receipt_walk *walk = arg;
+    struct store_receipt receipt = {.received_at = sql_int(row, 2), .jws = row->columns[3].text};
+    sql_copy(row, 0, receipt.id, sizeof receipt.id);
+    sql_copy(row, 1, receipt.order, sizeof receipt.order);
+    return walk->fn(&receipt, walk->arg);
+}
+
+int store_receipt_each(struct store_tx *tx, const char *device, size_t limit, store_receipt_fn *fn,
+                       void *arg) {
+    struct receipt_walk walk = {.fn = fn, .arg = arg};
+    return sql_each(tx,
+                    "SELECT id, order_id, received_at, jws FROM receipts WHERE device = $1 "
+                    "ORDER BY received_at DESC, id LIMIT $2",
+                    SQL_VALUES(sql_text(device), sql_number((int64_t)limit)), receipt_walk_row, &walk);
+}

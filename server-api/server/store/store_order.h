@@ -72,6 +72,19 @@ int store_order_count(struct store_tx *tx, int64_t ret[ORDER_STATES]);
 int store_receipt_add(struct store_tx *tx, const char *device, const char *id, const char *order,
                       const char *jws, int64_t now);
 
+struct store_receipt {
+    char id[STORE_ID_SIZE];
+    char order[STORE_ID_SIZE]; /* "": of none */
+    int64_t received_at;
+    const char *jws; /* borrowed, while the function runs */
+};
+
+typedef int store_receipt_fn(const struct store_receipt *receipt, void *arg);
+
+/* The receipts of a device, newest first, `limit` at most. */
+int store_receipt_each(struct store_tx *tx, const char *device, size_t limit, store_receipt_fn *fn,
+                       void *arg);
+
 /* How many receipts of this order of the device are kept; `order` NULL: of those that belong to none. */
 int store_receipt_count(struct store_tx *tx, const char *device, const char *order, int64_t *ret);
 

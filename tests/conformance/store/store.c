@@ -307,6 +307,16 @@ static int count_order(const struct store_order *o, void *arg) {
     return 0;
 }
 
+/* Newest first. */
+static int count_receipt(const struct store_receipt *r, void *arg) {
+    int *n = arg;
+    assert_string_equal(r->id, *n % 2 ? "r1" : "r2");
+    assert_string_equal(r->order, *n % 2 ? "o1" : "");
+    assert_string_equal(r->jws, *n % 2 ? "[1]" : "[3]");
+    ++*n;
+    return 0;
+}
+
 static int order_body(struct store_tx *tx, void *arg) {
     (void)arg;
     char jws[] = "{}", receipt[] = "[]";
@@ -346,6 +356,11 @@ static int order_body(struct store_tx *tx, void *arg) {
     assert_int_equal(n, 1);
     assert_int_equal(store_receipt_count(tx, "d2", NULL, &n), 0);
     assert_int_equal(n, 0);
+    int listed = 0;
+    assert_int_equal(store_receipt_each(tx, "d1", 10, count_receipt, &listed), 0);
+    assert_int_equal(listed, 2);
+    assert_int_equal(store_receipt_each(tx, "d1", 1, count_receipt, &listed), 0);
+    assert_int_equal(listed, 3);
     assert_int_equal(store_order_last_done(tx, "d1", &n), 0);
     assert_int_equal(n, 1);
     assert_int_equal(store_order_last_done(tx, "d2", &n), 0);

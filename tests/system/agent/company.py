@@ -78,6 +78,9 @@ class Company:
         receipt = jws.payload(order["receipt_jws"])
         assert receipt["order"] == order["id"] and receipt["device"] == device and receipt["result"] == "done"
         assert receipt["kind"] == order["kind"]
+        evidence = json.dumps(self.server.ctl("receipt", "show", order["id"]))
+        offline = self.server.ctl_raw("receipt", "verify", "-", stdin=evidence, where=["--ca", str(self.server.ca)])
+        assert offline.returncode == 0, offline.stderr
         assert all(step["outcome"] != "failed" for step in receipt["steps"])
         assert receipt["checked"] and all(look["found"] == 0 for look in receipt["checked"])
         return receipt

@@ -181,6 +181,8 @@ def test_every_operation(server):
     w.call("post", "/v1/admin/devices/{id}/orders", wish, id=second.id)
     w.call("post", "/v1/device/report", {}, device=second)
     w.call("delete", "/v1/admin/devices/{id}", id=second.id)
+    w.call("get", "/v1/admin/devices/{id}/receipts", id=second.id)
+    w.call("get", "/v1/admin/devices/{id}/receipts", id="nothing")
     # audit and tokens
     w.call("get", "/v1/admin/audit")
     w.call("get", "/v1/admin/audit", query="?limit=2")
