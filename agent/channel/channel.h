@@ -14,6 +14,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* The member of a state document in which its stamp (server-api/contract/stamp.h) is handed on; where nothing
+ * changed the document has nothing else. */
+#define CHANNEL_STAMP "stamp"
+
 struct channel {
     struct board *board; /* borrowed, as the next three */
     struct identity *identity;

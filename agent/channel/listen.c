@@ -5,6 +5,7 @@
 #include "platform/base/err.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
+#include "server-api/contract/stamp.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -54,24 +55,43 @@ static int listen_check_in_seconds(struct channel *c) {
                                                                         : LISTEN_WAIT_S;
 }
 
+/* Takes over the document. A server that does not tell the time has nothing to hand on where nothing changed.
+ */
+static int listen_hand_on(struct channel *c, cJSON *document, const char *stamp) {
+    cJSON_DeleteItemFromObjectCaseSensitive(document, CHANNEL_STAMP);
+    if (stamp[0] && json_add_str(document, CHANNEL_STAMP, stamp) < 0)
+        log_warning("out of memory, ignoring");
+    if (document && document->child)
+        c->state(c->userdata, document);
+    else
+        cJSON_Delete(document);
+    return 0;
+}
+
 /* One poll. 0 also when nothing was new. */
 static int listen_once(struct channel *c, struct listen_connection *l) {
     char path[300];
     int wait = l->tag[0] ? listen_check_in_seconds(c) : 0;
     (void)snprintf(path, sizeof path, "/v1/device/state?have=%s&wait=%d", l->tag, wait);
+    char stamp[STAMP_MAX + 1] = "";
     cleanup(cJSON) cJSON *body = NULL;
     int status = 0;
     int64_t patience = wait ? (int64_t)wait * 1000 + LISTEN_GRACE_MS : LISTEN_FIRST_MS;
-    int r = https_perform(
-        l->client,
-        &(struct https_request){
-            .method = "GET", .path = path, .deadline = clock_boot_ms() + patience, .cancel = c->listen_wake},
-        &status, &body);
+    int r = https_perform(l->client,
+                          &(struct https_request){.method = "GET",
+                                                  .path = path,
+                                                  .deadline = clock_boot_ms() + patience,
+                                                  .cancel = c->listen_wake,
+                                                  .header = STAMP_HEADER,
+                                                  .ret_header = stamp,
+                                                  .header_size = sizeof stamp},
+                          &status, &body);
     if (r < 0)
         return r;
     if (status == 304) {
         listen_tell(c, true, "");
-        return 0;
+        body = cJSON_CreateObject();
+        return listen_hand_on(c, steal(body), stamp);
     }
     if (status != 200 || !body) {
         char text[300];
@@ -84,8 +104,7 @@ static int listen_once(struct channel *c, struct listen_connection *l) {
         return err_set(ERR_PROTOCOL, "the server's state has no usable tag");
     board_text(l->tag, "%s", tag);
     listen_tell(c, true, "");
-    c->state(c->userdata, steal(body));
-    return 0;
+    return listen_hand_on(c, steal(body), stamp);
 }
 
 static void listen_connect(struct channel *c, struct listen_connection *l) {

@@ -64,6 +64,12 @@ int accept_load(int state_dir, const struct trust *trust, cJSON **ret_profile) {
     return r < 0 ? err_context(r, "the stored profile " ACCEPT_FILE) : 0;
 }
 
+int accept_load_jws(int state_dir, cJSON **ret) {
+    cleanup(buf) struct buf text = {.max = 2 * JWS_MAX};
+    int r = file_read(state_dir, ACCEPT_FILE, 2 * JWS_MAX, &text);
+    return r < 0 ? r : json_parse(text.data ? text.data : "", text.len, ret);
+}
+
 int accept_remove(int state_dir) {
     return file_remove(state_dir, ACCEPT_FILE);
 }

@@ -25,6 +25,9 @@ int accept_store(int state_dir, const cJSON *jws);
 /* The stored profile. 1: there is none. */
 int accept_load(int state_dir, const struct trust *trust, cJSON **ret_profile);
 
+/* The stored document as it was signed, not verified here. ERR_NOT_FOUND, ERR_INVALID. The caller's. */
+int accept_load_jws(int state_dir, cJSON **ret);
+
 int accept_remove(int state_dir);
 
 /* Whether there is a stored profile, usable or not. */

@@ -154,6 +154,7 @@ static bool agent_wants_secrets(const struct agent *a) {
 void agent_reconcile(struct agent *a) {
     int r = 0;
     agent_undo_enrollment(a);
+    int64_t absent = agent_absent(a);
     /* An unfinished wipe needs nobody: it is not held up by a keyring that does not answer. */
     if (a->device.state != DEVICE_UNENROLLED)
         r = agent_erase(a);
@@ -161,6 +162,7 @@ void agent_reconcile(struct agent *a) {
         if (agent_lock(a) < 0) /* nor is a lock */
             log_warning("%s; trying again", err_text());
         r = agent_load_secrets(a);
+        absent = agent_absent(a); /* with the keyring's copy, before anything is opened */
     }
     if (r == 0 && a->device.state == DEVICE_WIPED)
         r = agent_erase(a);
@@ -176,6 +178,7 @@ void agent_reconcile(struct agent *a) {
         a->retry_at = r > 0 ? a->mail_after : INT64_MAX;
     }
     int64_t look = agent_renew(a);
+    look = absent < look ? absent : look;
     if (look < a->retry_at)
         a->retry_at = look;
     struct board_view *v = board_begin(a->board);

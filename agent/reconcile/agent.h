@@ -1,8 +1,8 @@
 /*
  * The agent: all that the worker thread owns, and what it can do. Every function here is called by the worker
  * alone (agent_init() before it starts). One file per duty: join.c (enrollment and password), take.c (the
- * server's state document), apply.c (the plan's steps), lock.c (lock and unlock), renew.c (the certificate),
- * erase.c (wipe and leave), agent.c (start, and what is shared).
+ * server's state document), absence.c (when none comes), apply.c (the plan's steps), lock.c (lock and
+ * unlock), renew.c (the certificate), erase.c (wipe and leave), agent.c (start, and what is shared).
  *
  * After a crash agent_load() finds the state again from the device record, the stored profile, the wipe
  * journal, the receipt, the keyring and an open vault; whatever was under way goes on.
@@ -12,6 +12,7 @@
 
 #include "agent/reconcile/child.h"
 #include "agent/state/board.h"
+#include "agent/state/contact.h"
 #include "agent/state/device.h"
 #include "agent/state/identity.h"
 #include "agent/state/outbox.h"
@@ -39,14 +40,20 @@ struct agent {
     bool mail_current;  /* the child has the profile and credential in force */
     int64_t mail_after; /* clock_boot_ms() before which the child is not started again */
     unsigned mail_failures;
-    cJSON *begin;          /* owned: cause of a wipe whose journal is still to be written, or NULL */
-    char told[BOARD_TEXT]; /* the failure of the wipe or lock that the server was told last */
-    bool receipt_out;      /* the final receipt is in the outbox */
-    bool duty_out;         /* the receipt of the last lock or unlock is */
-    int64_t renew_at;      /* ms since 1970: when the certificate has had two thirds of its life; 0: none */
-    int64_t renew_pause;   /* ms between two requests for a further one */
-    int64_t renew_after;   /* clock_boot_ms() before which none is made */
-    int64_t retry_at;      /* clock_boot_ms(); INT64_MAX: nothing to try again */
+    cJSON *begin;           /* owned: cause of a wipe whose journal is still to be written, or NULL */
+    char told[BOARD_TEXT];  /* the failure of the wipe or lock that the server was told last */
+    bool receipt_out;       /* the final receipt is in the outbox */
+    bool duty_out;          /* the receipt of the last lock or unlock is */
+    struct contact contact; /* since when there is none; see agent/state/contact.h */
+    bool contact_known;     /* it was read, or begun */
+    bool contact_merged;    /* the keyring's copy was taken into account */
+    bool offline_over;      /* the time after which the profile demands a wipe has passed */
+    int64_t contact_saved,
+        contact_stored;  /* clock_boot_ms() of the last write to disk and keyring; 0: none */
+    int64_t renew_at;    /* ms since 1970: when the certificate has had two thirds of its life; 0: none */
+    int64_t renew_pause; /* ms between two requests for a further one */
+    int64_t renew_after; /* clock_boot_ms() before which none is made */
+    int64_t retry_at;    /* clock_boot_ms(); INT64_MAX: nothing to try again */
     unsigned failures;
 };
 
@@ -103,6 +110,15 @@ int agent_lock(struct agent *a);
 /* The server has the receipt of this order. */
 int agent_lock_told(struct agent *a, const char *order);
 
+/* absence.c */
+/* The server answered, at the time that the stamp says. */
+void agent_contact(struct agent *a, const char *stamp, bool trust_changed);
+
+/* Counts the time without contact and does what the profile demands: warns, locks, begins a wipe. Returns
+ * when to look again, clock_boot_ms(). */
+int64_t agent_absent(struct agent *a);
+void agent_forget_contact(struct agent *a);
+
 /* renew.c */
 /* Notes when the certificate is to be renewed; PEM. Called wherever it becomes ours. */
 void agent_note_certificate(struct agent *a, const char *pem);
@@ -118,6 +134,10 @@ int agent_take_certificate(struct agent *a, const char *pem);
 /* Begins the wipe that a verified order demands, and goes as far as it can. */
 agent_order_fn agent_wipe;
 int agent_leave(struct agent *a);
+
+/* The same because of the profile's offline policy. It only puts the cause in place: agent_erase() goes on.
+ */
+void agent_wipe_offline(struct agent *a);
 
 /* Goes on with a wipe or with the receipt after it, if there is one. 0: nothing is left to do. */
 int agent_erase(struct agent *a);

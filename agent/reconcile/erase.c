@@ -11,6 +11,7 @@
 #include "platform/base/file.h"
 #include "platform/base/json.h"
 #include "platform/base/log.h"
+#include "server-api/contract/profile.h"
 #include "server-api/contract/receipt.h"
 
 #include <errno.h>
@@ -43,12 +44,43 @@ static int erase_count_account(void *userdata, uint64_t *ret_found) {
     return 0;
 }
 
-/* Whether what the journal calls its cause is one: a disk is not trusted, the order is verified again. */
-static int erase_check_cause(const struct agent *a, const cJSON *cause, const char **ret_order) {
+/* Why a wipe is: borrowed of the journal. */
+struct erase_cause {
+    const char *kind;  /* "order", "leave", "offline": as in the receipt */
+    const char *order; /* NULL: none */
+};
+
+/*
+ * A wipe for want of contact is ordered by the signed profile, once the time has passed. That is looked at
+ * before the first step; afterwards the record of the device says that it has begun, and contact does not
+ * take it back.
+ */
+static int erase_check_offline(const struct agent *a, const cJSON *cause) {
+    cleanup(cJSON) cJSON *profile = NULL;
+    const cJSON *jws = json_object(cause, "jws");
+    if (!jws)
+        return err_set(ERR_INVALID, "the wipe journal has no profile that demands it");
+    int r = trust_verify(&a->trust, TRUST_PROFILE, jws, &profile);
+    if (r < 0)
+        return r;
+    if (profile_offline_wipe_days(profile) <= 0)
+        return err_set(ERR_REFUSED, "the profile in the wipe journal demands no wipe");
+    if (a->device.state != DEVICE_WIPING && a->device.state != DEVICE_WIPED && !a->offline_over)
+        return err_set(ERR_REFUSED,
+                       "the time without contact that the wipe journal speaks of has not passed");
+    return 0;
+}
+
+/* Whether what the journal calls its cause is one: a disk is not trusted, what was signed is verified again.
+ */
+static int erase_check_cause(const struct agent *a, const cJSON *cause, struct erase_cause *ret) {
     const char *kind = json_str(cause, "kind");
-    if (kind && strcmp(kind, "leave") == 0) {
-        *ret_order = NULL;
-        return 0;
+    bool offline = kind && strcmp(kind, "offline") == 0;
+    if (offline || (kind && strcmp(kind, "leave") == 0)) {
+        int r = offline ? erase_check_offline(a, cause) : 0;
+        if (r == 0)
+            *ret = (struct erase_cause){.kind = kind};
+        return r;
     }
     struct order order;
     cleanup(cJSON) cJSON *payload = NULL;
@@ -64,7 +96,7 @@ static int erase_check_cause(const struct agent *a, const cJSON *cause, const ch
     if (r == 0 && (!id || strcmp(id, order.id) != 0))
         r = err_set(ERR_INVALID, "the wipe journal contradicts its order");
     if (r == 0)
-        *ret_order = id;
+        *ret = (struct erase_cause){.kind = kind, .order = id};
     return r;
 }
 
@@ -110,14 +142,14 @@ static int erase_run(struct agent *a, cJSON **ret_result) {
 
 /* Signs what became of the wipe and hands it to the delivery thread. The final receipt is on disk before it
  * is sent. */
-static int erase_receipt(struct agent *a, const cJSON *result, const char *order, bool last) {
+static int erase_receipt(struct agent *a, const cJSON *result, const struct erase_cause *cause, bool last) {
     char id[RANDOM_ID_SIZE];
     cleanup(EVP_PKEY) EVP_PKEY *key = identity_key(a->identity);
     cleanup(cJSON) cJSON *receipt =
         key ? receipt_make(result,
                            &(struct receipt_about){.id = random_id(id),
-                                                   .order = order,
-                                                   .cause = order ? "order" : "leave",
+                                                   .order = cause->order,
+                                                   .cause = cause->kind,
                                                    .kind = order_kind_name(ORDER_WIPE),
                                                    .device = a->device.id},
                            key)
@@ -131,15 +163,16 @@ static int erase_receipt(struct agent *a, const cJSON *result, const char *order
         if (r < 0)
             return r;
     }
-    outbox_receipt(a->outbox, steal(receipt), order, last);
+    outbox_receipt(a->outbox, steal(receipt), cause->order, last);
     return 0;
 }
 
 /* A failure is told when it is another one than before, not at every try. */
-static void erase_tell_failure(struct agent *a, const cJSON *result, const char *order, const char *text) {
+static void erase_tell_failure(struct agent *a, const cJSON *result, const struct erase_cause *cause,
+                               const char *text) {
     if (!a->loaded || strcmp(a->told, text) == 0)
         return;
-    if (erase_receipt(a, result, order, false) < 0)
+    if (erase_receipt(a, result, cause, false) < 0)
         log_warning("cannot tell the server: %s, ignoring", err_text());
     else
         board_text(a->told, "%s", text);
@@ -162,24 +195,24 @@ static int erase_stored_receipt(struct agent *a, const char *order) {
     return 0;
 }
 
-static int erase_deliver(struct agent *a, const cJSON *journal, const char *order) {
+static int erase_deliver(struct agent *a, const cJSON *journal, const struct erase_cause *cause) {
     if (a->device.acknowledged)
         return agent_forget(a);
     if (a->receipt_out || !a->loaded)
         return 0; /* on its way; or the keyring has yet to give the device key */
-    int r = erase_stored_receipt(a, order);
+    int r = erase_stored_receipt(a, cause->order);
     if (r == 1)
-        r = erase_receipt(a, json_object(journal, "result"), order, true);
+        r = erase_receipt(a, json_object(journal, "result"), cause, true);
     a->receipt_out = r == 0;
     return r;
 }
 
-static int erase_steps(struct agent *a, const char *order) {
+static int erase_steps(struct agent *a, const struct erase_cause *cause) {
     cleanup(cJSON) cJSON *result = NULL;
     int r = erase_set_state(a, DEVICE_WIPING);
     if (r < 0)
         log_warning("%s; wiping all the same", err_text());
-    erase_say(a, order, "the wipe is under way");
+    erase_say(a, cause->order, "the wipe is under way");
     r = erase_run(a, &result);
     if (r < 0)
         return r;
@@ -187,8 +220,8 @@ static int erase_steps(struct agent *a, const char *order) {
     if (!outcome || strcmp(outcome, "done") != 0) {
         char text[BOARD_TEXT];
         board_text(text, "the wipe is not complete and goes on: %.300s", reason ? reason : "unknown reason");
-        erase_say(a, order, text);
-        erase_tell_failure(a, result, order, text);
+        erase_say(a, cause->order, text);
+        erase_tell_failure(a, result, cause, text);
         return err_set(ERR_SYSTEM, "%s", text);
     }
     const cJSON *removed = json_object(result, "removed");
@@ -196,7 +229,7 @@ static int erase_steps(struct agent *a, const char *order) {
                  "The organization's mail, account and mail password were removed (%lld files).",
                  (long long)json_int(removed, "files", 0));
     log_info("the wipe is done");
-    erase_say(a, order, "wiped; the receipt is being delivered");
+    erase_say(a, cause->order, "wiped; the receipt is being delivered");
     return erase_set_state(a, DEVICE_WIPED);
 }
 
@@ -241,16 +274,16 @@ int agent_erase(struct agent *a) {
     if (r < 0)
         return r;
     cleanup(cJSON) cJSON *journal = NULL;
-    const char *order = NULL;
+    struct erase_cause cause = {0};
     r = wipe_pending(a->state_dir, &journal);
     if (r == WIPE_PENDING)
-        r = erase_check_cause(a, json_object(journal, "cause"), &order);
+        r = erase_check_cause(a, json_object(journal, "cause"), &cause);
     else if (r == 0)
         return a->device.acknowledged ? agent_forget(a) : 0;
     if (r == ERR_INVALID || r == ERR_REFUSED || r == ERR_SIGNATURE)
         return erase_set_aside(a);
     if (r == 0 && a->device.state != DEVICE_WIPED) {
-        r = erase_steps(a, order);
+        r = erase_steps(a, &cause);
         if (r < 0)
             return r;
         cJSON *again = NULL; /* with the result, which the receipt is made from */
@@ -259,9 +292,9 @@ int agent_erase(struct agent *a) {
             return r < 0 ? r : err_set(ERR_INVALID, "the wipe journal has gone");
         cJSON_Delete(journal);
         journal = again;
-        r = erase_check_cause(a, json_object(journal, "cause"), &order);
+        r = erase_check_cause(a, json_object(journal, "cause"), &cause);
     }
-    return r < 0 ? r : erase_deliver(a, journal, order);
+    return r < 0 ? r : erase_deliver(a, journal, &cause);
 }
 
 void agent_wipe(struct agent *a, const struct order *order, const cJSON *jws, const cJSON *payload) {
@@ -299,6 +332,30 @@ int agent_leave(struct agent *a) {
     return agent_erase(a);
 }
 
+void agent_wipe_offline(struct agent *a) {
+    char at[CLOCK_RFC3339_SIZE];
+    cJSON *jws = NULL;
+    if (a->begin)
+        return;
+    cleanup(cJSON) cJSON *cause = cJSON_CreateObject();
+    int r = accept_load_jws(a->state_dir, &jws);
+    if (r == 0)
+        r = json_add_item(cause, "jws", jws) | json_add_str(cause, "kind", "offline") |
+            json_add_str(cause, "at", clock_rfc3339(clock_real_ms(), at)) |
+            json_add_str(cause, "stamp", a->contact.stamp);
+    if (r < 0) {
+        log_error("no wipe for want of contact: %s; trying again", err_text());
+        return;
+    }
+    log_warning("without contact for as long as the profile allows: wiping");
+    activity_add(
+        a->state_dir, "wipe",
+        "This device was without contact to %s for %lld days; its profile demands that the mail is removed "
+        "then.",
+        a->device.organization, (long long)profile_offline_wipe_days(a->profile));
+    a->begin = steal(cause);
+}
+
 /* In this order, so that a crash in between goes on here: the record, which remembers the acknowledgement,
  * goes last. */
 int agent_forget(struct agent *a) {
@@ -317,6 +374,8 @@ int agent_forget(struct agent *a) {
     if (r == 0)
         r = accept_remove(a->state_dir);
     if (r == 0)
+        r = contact_remove(a->state_dir);
+    if (r == 0)
         r = device_remove(a->state_dir);
     if (r < 0)
         return r;
@@ -326,6 +385,7 @@ int agent_forget(struct agent *a) {
     device_finish(&a->device);
     a->loaded = a->receipt_out = a->duty_out = false;
     a->renew_at = 0;
+    agent_forget_contact(a);
     outbox_csr(a->outbox, NULL);
     a->told[0] = '\0';
     struct board_view *v = board_begin(a->board);

@@ -98,6 +98,7 @@ static int join_new(struct agent *a, const char *text) {
         return r;
     a->loaded = true;
     a->credential = false;
+    agent_forget_contact(a);
     agent_note_certificate(a, e.cert_pem.data);
     struct board_view *v = board_begin(a->board);
     v->state_taken = false;

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define RENEW_LOOK_MS INT64_C(3600000) /* the clock may be set meanwhile */
+#define RENEW_LOOK_MS INT64_C(3600000) /* suspend may come in between */
 #define RENEW_TRIES 4                  /* in the last third of its life, at least */
 
 void agent_note_certificate(struct agent *a, const char *pem) {
@@ -38,11 +38,17 @@ static int renew_ask(struct agent *a) {
     return r;
 }
 
+/* The server's clock, as far as it is known here: what this device's own says may be anything. */
+static int64_t renew_time(const struct agent *a) {
+    return a->contact_known && a->contact.stamp[0] ? a->contact.server_ms + a->contact.counted_ms
+                                                   : clock_real_ms();
+}
+
 int64_t agent_renew(struct agent *a) {
     bool managed = a->device.state == DEVICE_ENROLLED || a->device.state == DEVICE_LOCKED;
     if (!managed || !a->loaded || !a->renew_at)
         return INT64_MAX;
-    int64_t now = clock_boot_ms(), left = a->renew_at - clock_real_ms();
+    int64_t now = clock_boot_ms(), left = a->renew_at - renew_time(a);
     if (left > 0)
         return now + (left < RENEW_LOOK_MS ? left : RENEW_LOOK_MS);
     if (now >= a->renew_after) {

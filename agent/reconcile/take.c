@@ -1,5 +1,6 @@
 /* Taking in the server's state document: the trust, the orders, the profile. Each part is verified by itself.
  */
+#include "agent/channel/channel.h"
 #include "agent/profile/accept.h"
 #include "agent/reconcile/agent.h"
 #include "agent/state/activity.h"
@@ -152,11 +153,15 @@ void agent_take(struct agent *a, const cJSON *document) {
         return;
     const cJSON *trust = json_object(document, "trust"), *orders = json_array(document, "orders"),
                 *profile = json_object(document, "profile"), *jws;
+    const char *stamp = json_str(document, CHANNEL_STAMP);
+    int64_t version = a->device.trust_version;
     if (trust && take_trust(a, trust) < 0)
         log_warning("the trust document was not taken: %s", err_text());
     cJSON_ArrayForEach(jws, orders) {
         take_order(a, jws);
     }
+    if (stamp) /* after the orders: contact alone must not open what one of them closes */
+        agent_contact(a, stamp, a->device.trust_version != version);
     if (profile && (a->device.state == DEVICE_ENROLLED || a->device.state == DEVICE_LOCKED))
         take_profile(a, profile);
     agent_show(a); /* before "state_taken", which others wait for */

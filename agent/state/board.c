@@ -8,7 +8,7 @@
 #include <string.h>
 
 int board_init(struct board *b) {
-    *b = (struct board){.notify = -1};
+    *b = (struct board){.notify = -1, .view = {.offline_lock_left = -1, .offline_wipe_left = -1}};
     return wait_init(&b->lock, &b->changed);
 }
 
@@ -106,6 +106,18 @@ static cJSON *board_clients(const struct board_view *v) {
     return list;
 }
 
+static int board_add_left(cJSON *object, const char *key, int64_t ms) {
+    return ms < 0 ? json_add_str(object, key, NULL) : json_add_int(object, key, ms / 1000);
+}
+
+/* What becomes of the mail here when there is no contact. */
+static cJSON *board_offline(const struct board_view *v) {
+    cJSON *o = cJSON_CreateObject();
+    (void)(board_add_left(o, "lock_in_seconds", v->offline_lock_left) |
+           board_add_left(o, "wipe_in_seconds", v->offline_wipe_left));
+    return o;
+}
+
 /* What a person needs to know of a lock: by whom, since when, why, and what ends it. */
 static cJSON *board_lock(const struct board_view *v) {
     cJSON *o = cJSON_CreateObject();
@@ -136,6 +148,8 @@ cJSON *board_json(const struct board_view *v) {
         r |= json_add_str(o, "organization", v->organization) | json_add_str(o, "device", v->device) |
              json_add_item(o, "profile", board_profile(v)) | json_add_item(o, "server", board_server(v)) |
              json_add_item(o, "account", board_account(v)) | json_add_item(o, "clients", board_clients(v));
+    if (v->state == DEVICE_ENROLLED || v->state == DEVICE_LOCKED)
+        r |= json_add_item(o, "offline", board_offline(v));
     r |= json_add_item(o, "vault", board_vault(v));
     r |= json_add_bool(keyring, "available", v->keyring_available) |
          json_add_bool(keyring, "locked", v->keyring_locked) | json_add_item(o, "keyring", keyring);

@@ -33,7 +33,8 @@ struct board_view {
         vault_count_after; /* of the ciphertext; clock_boot_ms() before which it is not counted again */
     bool keyring_available, keyring_locked;
     char wipe_order[65], wipe_text[BOARD_TEXT];
-    bool lock_ordered, lock_offline; /* as in the device record */
+    int64_t offline_lock_left, offline_wipe_left; /* ms without contact that are left; -1: no such policy */
+    bool lock_ordered, lock_offline;              /* as in the device record */
     int64_t lock_since;
     char lock_reason[ORDER_REASON_MAX + 1];
     /* channel */

@@ -90,6 +90,7 @@ static int device_read(const cJSON *json, struct device *d) {
     d->trust_version = json_int(json, "trust_version", 0);
     d->last_sequence = json_int(json, "last_sequence", 0);
     d->acknowledged = json_bool(json, "acknowledged", false);
+    d->contact = json_bool(json, "contact", false);
     return device_read_lock(json, d);
 }
 
@@ -129,6 +130,8 @@ int device_save(int state_dir, const struct device *d) {
         r = json_add_int(json, "last_sequence", d->last_sequence);
     if (r == 0)
         r = json_add_bool(json, "acknowledged", d->acknowledged);
+    if (r == 0)
+        r = json_add_bool(json, "contact", d->contact);
     if (r == 0)
         r = device_write_lock(json, d);
     cleanup(free) char *text = r == 0 ? json_print(json) : NULL;

@@ -35,6 +35,7 @@ struct device {
         bool unlock;
         bool told; /* the server has its receipt */
     } duty;
+    bool contact;      /* a record of contact was kept: one that is missing was lost */
     bool acknowledged; /* the server has the receipt: only the last secrets are left to remove */
 };
 

@@ -13,12 +13,18 @@ static int64_t clock_ms(clockid_t id) {
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+static const struct clock_source *clock_source;
+
+void clock_set_source(const struct clock_source *source) {
+    clock_source = source;
+}
+
 int64_t clock_boot_ms(void) {
-    return clock_ms(CLOCK_BOOTTIME);
+    return clock_source ? clock_source->boot_ms() : clock_ms(CLOCK_BOOTTIME);
 }
 
 int64_t clock_real_ms(void) {
-    return clock_ms(CLOCK_REALTIME);
+    return clock_source ? clock_source->real_ms() : clock_ms(CLOCK_REALTIME);
 }
 
 char *clock_rfc3339(int64_t real_ms, char out[CLOCK_RFC3339_SIZE]) {

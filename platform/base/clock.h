@@ -10,6 +10,16 @@
 
 #define CLOCK_RFC3339_SIZE sizeof "2026-01-01T00:00:00.000Z"
 
+/* Where the time comes from. Tests put another source in place, before any thread is started; programs never
+ * do. */
+struct clock_source {
+    int64_t (*boot_ms)(void);
+    int64_t (*real_ms)(void);
+};
+
+/* NULL: the system's clocks again. The source is borrowed. */
+void clock_set_source(const struct clock_source *source);
+
 /* Milliseconds of CLOCK_BOOTTIME. */
 int64_t clock_boot_ms(void);
 

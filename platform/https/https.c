@@ -5,6 +5,7 @@
 #include "platform/base/json.h"
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,6 +164,29 @@ static int https_headers(const struct https_request *request, struct curl_slist 
     return 0;
 }
 
+/*
+ * The dates of the server's certificate are not looked at: the root is pinned, and this device's clock may be
+ * wrong, or may have been set wrong, which must not keep an order away. What the server says is signed by
+ * keys of its own.
+ */
+static CURLcode https_ignore_dates(CURL *easy, void *context, void *userdata) {
+    (void)easy;
+    (void)userdata;
+    return X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_NO_CHECK_TIME) == 1
+               ? CURLE_OK
+               : CURLE_ABORTED_BY_CALLBACK;
+}
+
+static void https_want_header(CURL *easy, const struct https_request *request) {
+    struct curl_header *header = NULL;
+    if (!request->header)
+        return;
+    request->ret_header[0] = '\0';
+    if (curl_easy_header(easy, request->header, 0, CURLH_HEADER, -1, &header) == CURLHE_OK &&
+        strlen(header->value) < request->header_size)
+        (void)snprintf(request->ret_header, request->header_size, "%s", header->value);
+}
+
 int https_perform(struct https *h, const struct https_request *request, int *ret_status, cJSON **ret_body) {
     char url[2048];
     if ((size_t)snprintf(url, sizeof url, "%s%s", h->base, request->path) >= sizeof url)
@@ -178,6 +202,7 @@ int https_perform(struct https *h, const struct https_request *request, int *ret
     h->error[0] = '\0';
     https_setup(easy, url, request->deadline, h->error);
     https_blob(easy, CURLOPT_CAINFO_BLOB, &h->root);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, https_ignore_dates);
     if (h->cert.len) {
         https_blob(easy, CURLOPT_SSLCERT_BLOB, &h->cert);
         https_blob(easy, CURLOPT_SSLKEY_BLOB, &h->key);
@@ -201,6 +226,7 @@ int https_perform(struct https *h, const struct https_request *request, int *ret
     cJSON *json = NULL;
     if (answer.len && type && strstr(type, "json") && json_parse(answer.data, answer.len, &json) < 0)
         return err_set(ERR_PROTOCOL, "%s sent an answer that is not valid JSON", h->base);
+    https_want_header(easy, request);
     *ret_status = (int)status;
     *ret_body = json;
     return 0;

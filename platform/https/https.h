@@ -38,6 +38,9 @@ struct https_request {
     int64_t deadline;   /* clock_boot_ms() */
     int cancel;         /* descriptor that ends the request when it becomes readable, or -1 */
     const char *bearer; /* token of an Authorization header, or NULL */
+    const char *header; /* one of the answer that is wanted, or NULL */
+    char *ret_header;   /* its value, "" where it is absent or does not fit */
+    size_t header_size; /* of ret_header */
 };
 
 /*

@@ -19,6 +19,7 @@
 #define JWS_TYPE_PROFILE "satchel-profile"
 #define JWS_TYPE_ORDER "satchel-order"
 #define JWS_TYPE_RECEIPT "satchel-receipt"
+#define JWS_TYPE_TIME "satchel-time"
 #define JWS_TYPE_TOKEN "satchel-token"
 
 /* A key that may sign, borrowed for the call. */

@@ -366,3 +366,11 @@ int64_t profile_check_in_seconds(const cJSON *profile) {
 int64_t profile_keep_days(const cJSON *profile) {
     return json_int(json_object(profile, "cache"), "keep_days", 0);
 }
+
+int64_t profile_offline_lock_days(const cJSON *profile) {
+    return json_int(json_object(profile, "policy"), "offline_lock_days", 0);
+}
+
+int64_t profile_offline_wipe_days(const cJSON *profile) {
+    return json_int(json_object(profile, "policy"), "offline_wipe_days", 0);
+}

@@ -52,7 +52,8 @@ cJSON *profile_for_user(const cJSON *profile, const struct profile_user *user);
 int64_t profile_version(const cJSON *profile);
 const char *profile_id(const cJSON *profile);
 const cJSON *profile_incoming(const cJSON *profile);
-int64_t profile_check_in_seconds(const cJSON *profile); /* default 900 */
-int64_t profile_keep_days(const cJSON *profile);        /* default 0 */
-
+int64_t profile_check_in_seconds(const cJSON *profile);  /* default 900 */
+int64_t profile_keep_days(const cJSON *profile);         /* default 0 */
+int64_t profile_offline_lock_days(const cJSON *profile); /* default 0: never */
+int64_t profile_offline_wipe_days(const cJSON *profile); /* default 0: never */
 #endif

@@ -2,7 +2,7 @@
  * A receipt: what became of an order (or of the employee's own leave), signed by the device key after the
  * device looked again. Payload of a JWS of type JWS_TYPE_RECEIPT.
  *
- * {"type":"receipt","id":"...","order":"ID"|null,"cause":"order"|"leave","kind":"wipe|lock|unlock","device":"...",
+ * {"type":"receipt","id":"...","order":"ID"|null,"cause":"order"|"leave"|"offline","kind":"wipe|lock|unlock","device":"...",
  *  "result":"done|failed|refused","reason":"...",
  *  "steps":[{"name","outcome","started_at","duration_ms","detail"}],"vault":{"driver"},"removed":{"files","bytes"},
  *  "checked":[{"what","found":0}],"unreadable_at":"...","started_at":"...","finished_at":"...","agent_version":"..."}

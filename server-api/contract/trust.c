@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const trust_use_names[TRUST_USES] = {[TRUST_PROFILE] = "profile", [TRUST_ORDER] = "order"};
+static const char *const trust_use_names[TRUST_USES] = {
+    [TRUST_PROFILE] = "profile", [TRUST_ORDER] = "order", [TRUST_TIME] = "time"};
 static const char *const trust_use_types[TRUST_USES] = {
-    [TRUST_PROFILE] = JWS_TYPE_PROFILE, [TRUST_ORDER] = JWS_TYPE_ORDER};
+    [TRUST_PROFILE] = JWS_TYPE_PROFILE, [TRUST_ORDER] = JWS_TYPE_ORDER, [TRUST_TIME] = JWS_TYPE_TIME};
 
 static cJSON *trust_make_key(EVP_PKEY *key) {
     char kid[KEY_FINGERPRINT_SIZE];
@@ -94,6 +95,8 @@ static int trust_read(const cJSON *doc, struct trust *t) {
     }
     for (int use = 0; use < TRUST_USES; use++) {
         int64_t threshold;
+        if (use == TRUST_TIME && t->n[use] == 0)
+            continue;
         r = json_need_int(json_object(doc, "thresholds"), trust_use_names[use], 1, TRUST_KEYS_MAX,
                           &threshold);
         if (r < 0)

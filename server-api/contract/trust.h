@@ -5,7 +5,7 @@
  *
  * {"type":"trust","version":1,"organization":{"name":"Acme GmbH"},
  *  "keys":[{"kid":"...","spki":"base64url
- * DER","uses":["profile","order"]}],"thresholds":{"profile":1,"order":1}}
+ * DER","uses":["profile","order","time"]}],"thresholds":{"profile":1,"order":1,"time":1}}
  */
 #ifndef SATCHEL_CONTRACT_TRUST_H
 #define SATCHEL_CONTRACT_TRUST_H
@@ -16,7 +16,8 @@
 
 #define TRUST_KEYS_MAX 16
 
-enum trust_use { TRUST_PROFILE, TRUST_ORDER, TRUST_USES };
+/* TRUST_TIME may be absent from a document: see stamp.h. */
+enum trust_use { TRUST_PROFILE, TRUST_ORDER, TRUST_TIME, TRUST_USES };
 
 struct trust {
     int64_t version;
@@ -26,7 +27,7 @@ struct trust {
     size_t threshold[TRUST_USES];
 };
 
-/* The unsigned document for one key with both uses. The caller's; NULL with err_text(). */
+/* The unsigned document for one key with every use. The caller's; NULL with err_text(). */
 cJSON *trust_make(int64_t version, const char *organization, EVP_PKEY *key);
 
 /* Verifies the document against the root key and reads it. ERR_SIGNATURE, ERR_INVALID. *ret is finished by

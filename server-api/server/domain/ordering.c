@@ -260,7 +260,7 @@ struct receiving {
     const cJSON *jws;
     enum receipt_result result;
     cJSON *payload; /* owned */
-    const char *id, *order, *kind;
+    const char *id, *order, *kind, *cause;
     char closed[STORE_ID_SIZE]; /* an open order that a leave ended; "" without one */
     int64_t now;
 };
@@ -329,24 +329,27 @@ static int receiving_close_order(struct store_tx *tx, struct receiving *v) {
     return r < 0 ? r : ordering_audit(tx, &order);
 }
 
-/* The employee's own wipe. A failed one is kept and told, but the device has not left. */
+/* A wipe that nobody ordered: the employee's own, or for want of contact. A failed one is kept and told, but
+ * the device has not left. */
 static int receiving_apply_leave(struct store_tx *tx, struct receiving *v) {
     char actor[STORE_ACTOR_SIZE];
     (void)snprintf(actor, sizeof actor, "device:%s", v->device);
     int r = 0;
+    bool offline = strcmp(v->cause, "offline") == 0;
     if (v->result == RECEIPT_DONE) {
         cleanup(store_device) struct store_device device = {0};
         r = store_device_get(tx, v->device, &device);
         if (r == 0 && device.state != DEVICE_WIPED)
-            r = store_device_set_state(tx, v->device, DEVICE_LEFT);
+            r = store_device_set_state(tx, v->device, offline ? DEVICE_WIPED : DEVICE_LEFT);
         if (r == 0)
             r = store_certificate_revoke_all(tx, v->device, v->now);
         if (r == 0)
             r = receiving_close_order(tx, v);
     }
-    return r < 0 ? r
-                 : audit_add(tx, actor, v->result == RECEIPT_DONE ? "device.left" : "device.leave-failed",
-                             v->device, audit_detail("receipt", v->id));
+    const char *action = v->result != RECEIPT_DONE ? "device.leave-failed"
+                         : offline                 ? "device.wiped-offline"
+                                                   : "device.left";
+    return r < 0 ? r : audit_add(tx, actor, action, v->device, audit_detail("receipt", v->id));
 }
 
 static int receiving_body(struct store_tx *tx, void *arg) {
@@ -391,10 +394,11 @@ static int receiving_read(struct receiving *v) {
     v->kind = kind ? kind : order_kind_name(ORDER_WIPE); /* the one kind that there was at first */
     v->id = json_str(v->payload, "id");
     v->order = cJSON_IsString(order) ? order->valuestring : NULL;
-    const char *expected = v->order ? "order" : "leave";
+    v->cause = cause ? cause : "";
+    bool expected = v->order ? strcmp(v->cause, "order") == 0
+                             : strcmp(v->cause, "leave") == 0 || strcmp(v->cause, "offline") == 0;
     if (text_check("id", v->id, STORE_ID_SIZE - 1) < 0 ||
-        (v->order && text_check("order", v->order, STORE_ID_SIZE - 1) < 0) || !cause ||
-        strcmp(cause, expected) != 0)
+        (v->order && text_check("order", v->order, STORE_ID_SIZE - 1) < 0) || !expected)
         return err_set(ERR_INVALID, "the receipt does not say what it is for");
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "platform/base/json.h"
 #include "platform/base/log.h"
 #include "server-api/contract/link.h"
+#include "server-api/contract/stamp.h"
 #include "server-api/contract/trust.h"
 #include "server-api/server/domain/ca.h"
 
@@ -21,6 +22,7 @@
 #define FILE_MAX ((size_t)256 << 10)
 #define CERTIFICATE_SECONDS (INT64_C(365) * 86400)
 #define TLS_RENEW_MS (INT64_C(365) * 86400 * 1000)
+#define STAMP_MS 1000
 
 static const char *const organization_files[] = {"server.json", "tls.pem", "trust.json", "ca.pem", "keys"};
 
@@ -318,6 +320,7 @@ void organization_close(struct organization *o) {
     free(o->tls_key_pem);
     free(o->tls_chain_pem);
     free(o->trust);
+    free(o->stamp);
     free(o->root_pem);
     free(o->store_url);
     X509_free(o->root);
@@ -352,6 +355,22 @@ char *organization_sign(struct organization *o, const cJSON *payload, const char
     cleanup(cJSON) cJSON *jws = jws_sign(payload, type, &o->signing_key, 1);
     (void)pthread_mutex_unlock(&o->lock);
     return jws ? json_print(jws) : NULL;
+}
+
+/* Not one for each answer: a published profile wakes every device at once. */
+char *organization_stamp(struct organization *o) {
+    (void)pthread_mutex_lock(&o->lock);
+    if (!o->stamp || clock_boot_ms() >= o->stamp_until) {
+        char *stamp = stamp_make(clock_real_ms(), o->signing_key);
+        if (stamp) {
+            free(o->stamp);
+            o->stamp = stamp;
+            o->stamp_until = clock_boot_ms() + STAMP_MS;
+        }
+    }
+    char *copy = o->stamp ? strdup(o->stamp) : NULL;
+    (void)pthread_mutex_unlock(&o->lock);
+    return copy;
 }
 
 int organization_verify_admin(struct organization *o, const cJSON *jws, cJSON **ret_payload) {

@@ -44,7 +44,9 @@ struct organization {
     int64_t trust_version;
     char *tls_key_pem, *tls_chain_pem; /* for the listeners */
     pthread_mutex_t lock;
-    EVP_PKEY *root_key, *signing_key, *admin_key; /* used under `lock` */
+    EVP_PKEY *root_key, *signing_key, *admin_key; /* used under `lock`, as the next two */
+    char *stamp;                                  /* the last one that was made */
+    int64_t stamp_until;                          /* clock_boot_ms() up to which it is good enough */
     int dir;                                      /* holds the lock on DIR */
 };
 
@@ -69,6 +71,9 @@ int organization_issue(struct organization *o, EVP_PKEY *key, const char *device
 
 /* Signs a profile or an order: the JWS as text, the caller's; NULL with err_text(). */
 char *organization_sign(struct organization *o, const cJSON *payload, const char *type);
+
+/* The time now, signed (contract/stamp.h), at most a second old. The caller's; NULL with err_text(). */
+char *organization_stamp(struct organization *o);
 
 /* Verifies a token that was signed with DIR/keys/admin.pem. ERR_SIGNATURE, ERR_INVALID. */
 int organization_verify_admin(struct organization *o, const cJSON *jws, cJSON **ret_payload);

@@ -25,6 +25,13 @@ static int state_answer(struct http_request *r, const struct device_view *view) 
     return http_answer(r, 200, HTTP_JSON, buf_steal(&text), size);
 }
 
+/* Every answer says when it was: a device keeps it, and so does not take a quiet server for an absent one. */
+static int state_stamp(struct http_request *r) {
+    free(r->answer.stamp);
+    r->answer.stamp = organization_stamp(app_of(r)->auth.organization);
+    return r->answer.stamp ? 0 : ERR_SYSTEM;
+}
+
 int endpoint_state(struct http_request *r) {
     struct app *app = app_of(r);
     const char *have = http_query(r, "have");
@@ -40,7 +47,11 @@ int endpoint_state(struct http_request *r) {
     e = device_view_read(app->auth.store, app->auth.organization, r->who.device, &view);
     if (e < 0)
         return e;
-    if (!have || strcmp(have, view.tag) != 0)
-        return state_answer(r, &view);
-    return now >= r->wait_until ? http_answer_empty(r, 304) : http_park(r, r->who.device, ticket);
+    bool news = !have || strcmp(have, view.tag) != 0;
+    if (!news && now < r->wait_until)
+        return http_park(r, r->who.device, ticket);
+    e = state_stamp(r);
+    if (e < 0)
+        return e;
+    return news ? state_answer(r, &view) : http_answer_empty(r, 304);
 }

@@ -52,6 +52,7 @@ struct http_answer {
     const char *type;
     const char *policy;    /* Content-Security-Policy; NULL: none */
     const char *challenge; /* WWW-Authenticate; NULL: none */
+    char *stamp;           /* owned: the signed time, see contract/stamp.h; NULL: none */
     char allow[ROUTER_ALLOW_SIZE];
     int retry_after; /* seconds; 0: none */
     bool close;

@@ -7,6 +7,7 @@
 #include "platform/base/log.h"
 #include "platform/base/utf8.h"
 #include "server-api/contract/cert.h"
+#include "server-api/contract/stamp.h"
 #include "server-api/server/http/listen.h"
 
 #include <gnutls/gnutls.h>
@@ -111,6 +112,7 @@ static enum MHD_Result http_send(struct http_request *r) {
     const char *const headers[][2] = {{"Content-Type", a->type},
                                       {"Content-Security-Policy", a->policy},
                                       {"WWW-Authenticate", a->challenge},
+                                      {STAMP_HEADER, a->stamp},
                                       {"Allow", a->allow[0] ? a->allow : NULL},
                                       {"Retry-After", a->retry_after ? seconds : NULL},
                                       {"Connection", a->close ? "close" : NULL},
@@ -344,6 +346,7 @@ static void http_completed(void *arg, struct MHD_Connection *mhd, void **state,
     if (r->connection)
         http_deadline(r, IDLE_MS);
     free(r->answer.body);
+    free(r->answer.stamp);
     buf_finish(&r->body);
     json_delete_secret(r->json);
     free(r);

@@ -1,6 +1,7 @@
 """The channel: long polls, profiles, orders, reports, receipts, and what survives."""
 
 import concurrent.futures
+import datetime
 import json
 import resource
 import select
@@ -12,7 +13,8 @@ import time
 
 import pytest
 
-from server import Device, request_on, sign
+import jws
+from server import Device, openssl, request_on, sign
 
 
 def parked(server, token, n, deadline=60):
@@ -382,3 +384,36 @@ def test_tls_certificate_is_renewed_when_it_nears_its_end(server):
     after = chain.read_text()
     assert after != before and after.count("BEGIN CERTIFICATE") == 2
     assert server.ctl("user", "list")["users"]
+
+
+# -- the server's time -------------------------------------------------------------------------------------------
+
+def stamped(server, headers):
+    """The time of the answer, in milliseconds, whose signature must hold."""
+    protected, payload, signature = headers["Satchel-Time"].split(".")
+    general = {"payload": payload, "signatures": [{"protected": protected, "signature": signature}]}
+    key = server.home / "signing.crt"
+    if not key.exists():
+        openssl("req", "-x509", "-new", "-key", server.dir / "keys/signing.pem", "-subj", "/CN=x", "-out", key)
+    assert jws.verifies(general, key.read_text())
+    assert json.loads(jws.unb64(protected))["typ"] == "satchel-time"
+    content = jws.payload(general)
+    assert content["type"] == "time"
+    return datetime.datetime.fromisoformat(content["time"].replace("Z", "+00:00")).timestamp()
+
+
+def test_every_answer_says_when_it_was(server, device):
+    """200 and 304, at once and after a wait; also for a device that is being wiped. At most a second old."""
+    status, headers, body = device.state()
+    assert status == 200 and abs(stamped(server, headers) - time.time()) < 5
+    status, headers, _ = device.state(body["tag"], 0)
+    assert status == 304
+    first = stamped(server, headers)
+    status, headers, _ = device.state(body["tag"], 2)
+    assert status == 304 and 1 <= stamped(server, headers) - first < 10
+    server.ctl("wipe", device.id, "--reason", "lost")
+    status, headers, body = device.state()
+    assert status == 200 and stamped(server, headers)
+    trust = jws.payload(body["trust"])
+    assert trust["thresholds"]["time"] == 1 and "time" in trust["keys"][0]["uses"]
+    assert "Satchel-Time" not in device.call("GET", "/healthz")[1]

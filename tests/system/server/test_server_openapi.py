@@ -82,6 +82,8 @@ class Walker:
         documented = resolve(op["responses"].get(str(status)))
         assert documented, f"{method} {path}: {status} is not documented: {answer}"
         self.seen.add((path, method, str(status)))
+        for name, header in documented.get("headers", {}).items():
+            conforms(headers[name], resolve(header)["schema"], name)
         content = documented.get("content")
         if not content:
             assert not answer

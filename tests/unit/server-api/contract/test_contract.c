@@ -9,6 +9,7 @@
 #include "server-api/contract/order.h"
 #include "server-api/contract/receipt.h"
 #include "server-api/contract/report.h"
+#include "server-api/contract/stamp.h"
 #include "server-api/contract/trust.h"
 #include "tests/unit/cm.h"
 
@@ -259,6 +260,70 @@ static void test_request(void **state) {
     assert_null(cert_from_pem(pem.data, pem.len));
 }
 
+/* A trust document that names `one` for time or not, beside `two` for everything else. */
+static void open_trust(bool time, struct trust *ret) {
+    cleanup(cJSON) cJSON *payload = trust_make(1, "Acme", two);
+    cJSON *keys = cJSON_GetObjectItem(payload, "keys");
+    cleanup(cJSON) cJSON *other = trust_make(1, "Acme", one);
+    cJSON *key = cJSON_DetachItemFromArray(cJSON_GetObjectItem(other, "keys"), 0);
+    static const char *const for_time[] = {"time"}, *const for_documents[] = {"profile", "order"};
+    cJSON_ReplaceItemInObject(key, "uses", cJSON_CreateStringArray(for_time, 1));
+    cJSON_ReplaceItemInObject(cJSON_GetArrayItem(keys, 0), "uses", cJSON_CreateStringArray(for_documents, 2));
+    if (time)
+        cJSON_AddItemToArray(keys, key);
+    else
+        cJSON_Delete(key);
+    if (!time)
+        cJSON_DeleteItemFromObject(cJSON_GetObjectItem(payload, "thresholds"), "time");
+    cleanup(cJSON) cJSON *jws = jws_sign(payload, JWS_TYPE_TRUST, &one, 1);
+    assert_int_equal(trust_open(jws, one, ret), 0);
+}
+
+static void test_stamp(void **state) {
+    (void)state;
+    struct trust named, unnamed;
+    int64_t ms = -1;
+    open_trust(true, &named);
+    open_trust(false, &unnamed);
+    char *by_one = stamp_make(1764064800123, one), *by_two = stamp_make(1764064800123, two);
+    assert_int_equal(stamp_open(&named, by_one, &ms), 0);
+    assert_int_equal(ms, 1764064800123);
+    assert_int_equal(stamp_open(&named, by_two, &ms), ERR_SIGNATURE); /* it may sign orders, not the time */
+    assert_int_equal(stamp_open(&unnamed, by_two, &ms), 0);           /* where no key is for time */
+    assert_int_equal(stamp_open(&unnamed, by_one, &ms), ERR_SIGNATURE);
+    size_t n = strlen(by_one);
+    assert_true(n < STAMP_MAX);
+    for (size_t i = 0; i < n; i += 7) { /* any change of any part */
+        char kept = by_one[i];
+        by_one[i] = kept == 'A' ? 'B' : 'A';
+        assert_true(stamp_open(&named, by_one, &ms) < 0);
+        by_one[i] = kept;
+    }
+    static const char *const bad[] = {"", ".", "..", "a.b", "a.b.c", "a.b.c.d", "...", "\xff.\xff.\xff"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_true(stamp_open(&named, bad[i], &ms) < 0);
+    free(by_one);
+    free(by_two);
+    trust_finish(&named);
+    trust_finish(&unnamed);
+}
+
+/* An order by the same key is no stamp, and the other way round. */
+static void test_stamp_is_of_its_kind(void **state) {
+    (void)state;
+    struct trust trust;
+    int64_t ms;
+    open_trust(false, &trust);
+    cleanup(cJSON) cJSON *payload = parse("{\"type\":\"time\",\"time\":\"2026-11-25T10:00:00.000Z\"}");
+    cleanup(cJSON) cJSON *jws = jws_sign(payload, JWS_TYPE_ORDER, &two, 1);
+    const cJSON *signature = json_array(jws, "signatures")->child;
+    char text[1024];
+    (void)snprintf(text, sizeof text, "%s.%s.%s", json_str(signature, "protected"), json_str(jws, "payload"),
+                   json_str(signature, "signature"));
+    assert_int_equal(stamp_open(&trust, text, &ms), ERR_SIGNATURE);
+    trust_finish(&trust);
+}
+
 static int normalize(const char *text, cJSON **ret) {
     cleanup(cJSON) cJSON *json = parse(text);
     return report_normalize(json, ret);
@@ -321,6 +386,7 @@ int main(void) {
         cmocka_unit_test(test_jws_threshold), cmocka_unit_test(test_jws_tampered),
         cmocka_unit_test(test_trust),         cmocka_unit_test(test_link),
         cmocka_unit_test(test_order),         cmocka_unit_test(test_receipt),
+        cmocka_unit_test(test_stamp),         cmocka_unit_test(test_stamp_is_of_its_kind),
         cmocka_unit_test(test_report),        cmocka_unit_test(test_order_kinds),
         cmocka_unit_test(test_request)};
     return cmocka_run_group_tests(tests, make_keys, drop_keys);
