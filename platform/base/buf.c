@@ -40,6 +40,7 @@ int buf_reserve(struct buf *b, size_t n) {
     char *data = malloc(cap);
     if (!data)
         return err_errno("cannot allocate %zu bytes", cap);
+    data[0] = '\0';
     /* Out of the swap space. Never unlocked: a page may hold several secrets, and they are few. */
     if (b->secret)
         (void)mlock(data, cap);
@@ -48,8 +49,6 @@ int buf_reserve(struct buf *b, size_t n) {
         if (b->secret)
             explicit_bzero(b->data, b->cap);
         free(b->data);
-    } else {
-        data[0] = '\0';
     }
     b->data = data;
     b->cap = cap;

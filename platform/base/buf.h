@@ -1,7 +1,8 @@
 /*
  * A growing byte buffer with a cap. Zero-initialize it, or buf_init() for a cap of its own; buf_finish()
  * frees. `data` is always followed by a NUL that `len` does not count, once anything was added. A buffer
- * marked secret is cleared before its memory is given back. A failed buf_add leaves the buffer as it was.
+ * marked secret is kept out of swap space where possible, and cleared before its memory is given back. A
+ * failed buf_add leaves the buffer as it was.
  */
 #ifndef SATCHEL_BASE_BUF_H
 #define SATCHEL_BASE_BUF_H
