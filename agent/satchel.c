@@ -9,8 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-static const struct cli_verb *const satchel_verbs[] = {&cli_enroll,   &cli_status,   &cli_sync,
-                                                       &cli_password, &cli_activity, &cli_leave};
+static const struct cli_verb *const satchel_verbs[] = {
+    &cli_enroll, &cli_status, &cli_sync, &cli_password, &cli_activity, &cli_doctor, &cli_leave};
 #define SATCHEL_VERBS (sizeof satchel_verbs / sizeof *satchel_verbs)
 
 static void satchel_help(FILE *out) {

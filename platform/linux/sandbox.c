@@ -1,8 +1,14 @@
 #include "platform/linux/sandbox.h"
+#include "platform/base/cleanup.h"
 #include "platform/base/err.h"
+#include "platform/base/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -47,5 +53,28 @@ int sandbox_enter(const struct sandbox *s, struct sandbox_state *ret) {
     state.calls = true;
     if (ret)
         *ret = state;
+    return 0;
+}
+
+static long number_behind(const char *text, const char *word) {
+    const char *p = text ? strstr(text, word) : NULL;
+    return p ? strtol(p + strlen(word), NULL, 10) : -1;
+}
+
+int sandbox_see(pid_t pid, struct sandbox_seen *ret) {
+    char path[64];
+    cleanup(buf) struct buf status = {0}, limits = {0};
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int r = file_read(AT_FDCWD, path, 65536, &status);
+    (void)snprintf(path, sizeof path, "/proc/%d/limits", (int)pid);
+    if (r == 0)
+        r = file_read(AT_FDCWD, path, 65536, &limits);
+    if (r < 0)
+        return 1;
+    *ret = (struct sandbox_seen){
+        .no_new_privileges = number_behind(status.data, "NoNewPrivs:") == 1,
+        .calls = number_behind(status.data, "Seccomp:") == SECCOMP_MODE_FILTER,
+        .no_core = number_behind(limits.data, "Max core file size") == 0,
+    };
     return 0;
 }

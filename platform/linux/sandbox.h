@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Paths are absolute; those that do not exist are left out. Symbolic links are followed now, once. */
 struct sandbox {
@@ -38,6 +39,17 @@ void sandbox_look(struct sandbox_state *ret);
 
 /* Confines this process. *ret (may be NULL): what is enforced from now on. ERR_SYSTEM. */
 int sandbox_enter(const struct sandbox *s, struct sandbox_state *ret);
+
+/* What is enforced on another process of this user, as far as the kernel tells: it does not tell of Landlock.
+ */
+struct sandbox_seen {
+    bool no_new_privileges; /* Landlock and seccomp need it */
+    bool calls;             /* a filter of system calls is in place */
+    bool no_core;           /* no core dump is written to a file */
+};
+
+/* 1 when there is no such process. */
+int sandbox_see(pid_t pid, struct sandbox_seen *ret);
 
 /* The two parts; used by sandbox.c. */
 int sandbox_files(const struct sandbox *s, struct sandbox_state *state);

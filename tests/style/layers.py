@@ -13,7 +13,7 @@ COORDINATORS = {
     "agent/channel": {"agent/state"},
     "agent/control": {"agent/state", "agent/reconcile"},
     "agent/reconcile": {"agent/state", "agent/enroll", "agent/profile", "agent/channel", "agent/vault", "agent/wipe"},
-    "agent/cli": {"agent/state"},
+    "agent/cli": {"agent/state", "agent/vault"},  # `doctor` tries what a vault needs
     "agent/wipe": {"agent/vault"},  # vault.h is its step interface
     "agent/enroll": {"agent/state"},
     "agent/mail": {"agent/mail/*"},
