@@ -29,9 +29,10 @@ struct file_removed {
 
 /*
  * Removes `name` and everything below it, by descriptor, never through a symbolic link (the link itself is
- * removed) and never into another file system (ERR_REFUSED, told and left alone). Directories of ours that
- * are write protected are made writable first. Adds to `count` (may be NULL). Goes on after a failure and
- * returns the first one. 0 also where there was nothing.
+ * removed; where the directory that holds `name` is one, ERR_REFUSED) and never into another file system or a
+ * bind mount (ERR_REFUSED, told and left alone), also while somebody changes the tree. Nothing is moved.
+ * Directories of ours that are write protected are made writable first. Adds to `count` (may be NULL). Goes
+ * on after a failure and returns the first one. 0 also where there was nothing.
  */
 int file_remove_tree(int dir, const char *name, struct file_removed *count);
 

@@ -151,6 +151,25 @@ static void test_removed_while_a_file_is_open(void **state) {
     assert_false(exists(at("data/vault.enc")));
 }
 
+/* Without the key nothing can be moved, so a deep tree must go as it is. */
+static void test_remove_what_is_deep(void **state) {
+    (void)state;
+    int dir = open(at("data/vault"), O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(mkdirat(dir, "a-name-of-more-than-sixteen-bytes", 0700), 0);
+        int next = openat(dir, "a-name-of-more-than-sixteen-bytes", O_RDONLY | O_DIRECTORY);
+        assert_true(next >= 0);
+        (void)close(dir);
+        dir = next;
+    }
+    (void)close(dir);
+    assert_int_equal(vault_destroy_key(&v), 0);
+    assert_true(vault_force_close(&v, NULL) >= 0);
+    struct file_removed count = {0};
+    assert_int_equal(vault_remove(&v, &count), 0);
+    assert_false(exists(at("data/vault")));
+}
+
 /* The key as the kernel has it. */
 static void join(char raw[VAULT_KEY_SIZE]) {
     cleanup(buf) struct buf half = {0};
@@ -234,6 +253,7 @@ const struct CMUnitTest fscrypt_tests[] = {
     OPEN(test_force_close_with_a_spared_holder),
     OPEN(test_open_when_half_closed),
     OPEN(test_removed_while_a_file_is_open),
+    OPEN(test_remove_what_is_deep),
     OPEN(test_another_user_has_the_key),
     CLOSED(test_creation_cut_off),
     OPEN(test_somebody_elses_key),
