@@ -1,14 +1,18 @@
-"""The wipe on real parts (gocryptfs, FUSE, GNOME Keyring), killed at every step, with every fault: the end is the same.
+"""The wipe on real parts (gocryptfs and FUSE, or fscrypt; GNOME Keyring), killed at every step, with every fault: the end is the same.
+
+The driver is fscrypt below tests/conformance/fscrypt_image.py, else gocryptfs.
 
 The program under test is SATCHEL_TEST_WIPE_DEVICE (wipe_device.c); runs as root and as an ordinary user.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import random
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -23,6 +27,12 @@ CANARY = "canary-%d-feathers" % random.SystemRandom().getrandbits(48)
 STEPS = ["kill-mail-child", "destroy-key", "end-holders", "close-vault", "remove-ciphertext", "remove-secrets",
          "remove-account", "verify"]
 LETTERS = 40
+IMAGE = os.environ.get("SATCHEL_IMAGE")
+DRIVER = "fscrypt" if IMAGE else "gocryptfs"
+KEY = "fscrypt.key" if IMAGE else "gocryptfs.conf"
+KEY_STATUS = 0xc080661a  # FS_IOC_GET_ENCRYPTION_KEY_STATUS of linux/fscrypt.h
+KEY_ABSENT = 1
+gocryptfs_only = pytest.mark.skipif(DRIVER != "gocryptfs", reason="about gocryptfs")
 # The journal is written when the wipe begins, before and after each step, once with the count of files, and with the result.
 DURABLE_STEPS = 1 + 2 * len(STEPS) + 1 + 1
 
@@ -58,9 +68,12 @@ class Device:
             os.symlink(self.personal, os.path.join(place, "planted-link"))
             os.symlink(os.path.join(self.personal, "diary-0"), os.path.join(place, "planted-file-link"))
         os.link(os.path.join(self.personal, "diary-1"), os.path.join(self.ciphertext, "planted-hard-link"))
-        os.symlink(os.path.join(self.personal, "diary-2"), os.path.join(self.ciphertext, "gocryptfs.conf.link"))
-        os.link(os.path.join(self.personal, "diary-3"), os.path.join(self.ciphertext, "gocryptfs.conf.hard"))
+        os.symlink(os.path.join(self.personal, "diary-2"), os.path.join(self.ciphertext, KEY + ".link"))
+        os.link(os.path.join(self.personal, "diary-3"), os.path.join(self.ciphertext, KEY + ".hard"))
         self.manifest = self.take_manifest()
+        if IMAGE:
+            with open(os.path.join(self.ciphertext, "fscrypt.id"), encoding="ascii") as source:
+                self.key_id = bytes.fromhex(source.read())
         return self
 
     def letters(self):
@@ -88,6 +101,24 @@ class Device:
                 found.append(int(pid))
         return found
 
+    def is_open(self):
+        """Mounted, or the kernel has the key, or some of it in files that are in use."""
+        if not IMAGE:
+            return self.is_mounted()
+        question = bytearray(struct.pack("II16s16x", 2, 0, self.key_id) + bytes(88))
+        directory = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.ioctl(directory, KEY_STATUS, question)
+        finally:
+            os.close(directory)
+        return struct.unpack_from("I", question, 64)[0] != KEY_ABSENT
+
+    def wait_closed(self, seconds):
+        deadline = time.monotonic() + seconds
+        while self.is_open() and time.monotonic() < deadline:
+            select.select([], [], [], 0.01)
+        return not self.is_open()
+
     def is_mounted(self):
         with open("/proc/self/mountinfo", encoding="utf-8") as source:
             return any(line.split()[4] == self.mount for line in source)
@@ -104,8 +135,8 @@ class Device:
         assert result["result"] == "done" and "reason" not in result
         assert all(step["outcome"] in ("done", "nothing-to-do") for step in result["steps"])
         assert [line["found"] for line in result["checked"]] == [0] * len(result["checked"])
-        assert result["unreadable_at"] and result["vault"] == {"driver": "gocryptfs"}
-        assert not self.is_mounted() and not self.servers()
+        assert result["unreadable_at"] and result["vault"] == {"driver": DRIVER}
+        assert not self.is_open() and not self.servers()
         assert os.listdir(os.path.join(self.root, "data/satchel")) == []
         assert os.listdir(os.path.join(self.root, "home/.client")) == [] == os.listdir(os.path.join(self.root, "run"))
         assert os.listdir(os.path.join(self.root, "state/satchel")) == ["wipe.json"]
@@ -113,6 +144,7 @@ class Device:
         assert self.take_manifest() == {k: v for k, v in self.manifest.items()}
         for place in (self.root, self.session.directory):
             assert find_canary(place) == []
+        assert not IMAGE or not raw_image_has(CANARY)
         assert self.run("finish")[0] == 0
         assert os.listdir(os.path.join(self.root, "state/satchel")) == []
 
@@ -139,6 +171,12 @@ def find_canary(place):
     return found
 
 
+def raw_image_has(text):
+    """Whether the bytes of the file system's image have it, in a file or in what is no file any more."""
+    os.sync()
+    return subprocess.run(["grep", "-qaF", text, IMAGE], check=False).returncode == 0
+
+
 @pytest.fixture(scope="module", name="session")
 def make_session():
     with Session() as session:
@@ -158,11 +196,17 @@ def test_canary_is_found_where_it_is(device):
     """The search can fail: it sees the letters while the vault is open, and none in the ciphertext."""
     assert len(find_canary(device.mount)) >= LETTERS
     assert find_canary(device.ciphertext) == []
+    if IMAGE:
+        assert not raw_image_has(CANARY)
+        with open(os.path.join(device.root, "clear"), "w", encoding="ascii") as out:
+            out.write("a search that can fail: %s" % CANARY[::-1])
+        assert raw_image_has(CANARY[::-1])
+        os.unlink(os.path.join(device.root, "clear"))
 
 
 def test_nothing_goes_wrong(device):
     result = device.wipe()
-    assert result["removed"]["files"] >= LETTERS and result["removed"]["bytes"] > LETTERS * len(CANARY)
+    assert result["removed"]["files"] >= LETTERS and result["removed"]["bytes"] >= LETTERS * len(CANARY)
     assert device.wipe() == result
     device.check_gone(result)
 
@@ -209,12 +253,14 @@ def test_vault_not_mounted(device):
     device.check_gone(result)
 
 
+@gocryptfs_only
 def test_gocryptfs_already_dead(device):
     for pid in device.servers():
         os.kill(pid, signal.SIGKILL)
     device.check_gone(device.wipe())
 
 
+@gocryptfs_only
 def test_gocryptfs_does_not_answer(device):
     for pid in device.servers():
         os.kill(pid, signal.SIGSTOP)
@@ -240,7 +286,7 @@ def wait_gone(pid, seconds=10):
         os.close(fd)
 
 
-@pytest.mark.parametrize("dead", [False, True])
+@pytest.mark.parametrize("dead", [False, pytest.param(True, marks=gocryptfs_only)])
 def test_holder_with_file_mapping_and_child(device, dead):
     holder, child = start_holder(device)
     bystander = subprocess.Popen(["sleep", "600"])
@@ -268,7 +314,7 @@ def test_keyring_killed(device, session):
         result = device.wipe("failed")
         assert "keyring" in result["reason"]
         # The mail is gone all the same; what is not known is not called 0.
-        assert not device.is_mounted() and not os.path.exists(device.ciphertext)
+        assert not device.is_open() and not os.path.exists(device.ciphertext)
         assert {line["what"]: line["found"] for line in result["checked"]}["keyring-items"] is None
         assert result["unreadable_at"] is None
     finally:
@@ -279,12 +325,11 @@ def test_keyring_killed(device, session):
 
 def test_keyring_silent(device, session):
     """The vault does not wait for the keyring."""
-    servers = device.servers()
     session.suspend_service()
     try:
         started = time.monotonic()
         process = device.start("wipe")
-        assert all(wait_gone(pid, 15) for pid in servers)
+        assert device.wait_closed(15) and not device.servers()
         assert time.monotonic() - started < 8
     finally:
         session.resume_service()
@@ -300,28 +345,45 @@ def test_keyring_locked(device, session):
     session.lock()
     result = device.wipe("failed")
     assert "locked" in result["reason"]
-    assert not device.is_mounted() and not os.path.exists(device.ciphertext)
+    assert not device.is_open() and not os.path.exists(device.ciphertext)
     session.stop_service()
     session.start_service()
     device.check_gone(device.wipe())
 
 
+@pytest.mark.parametrize("fault, step", [("destroy_key", "destroy-key"), ("end_holders", "end-holders"), ("force_close", "close-vault"),
+                                         ("is_open", "remove-ciphertext"), ("count_servers", "verify")])
+def test_each_step_goes_wrong(device, fault, step):
+    """Never called done while it does; the other steps are taken all the same; and once it goes right, so does the end."""
+    code, out, err = device.run("wipe", SATCHEL_TEST_FAULT=fault)
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["result"] == "failed"
+    assert next(s for s in result["steps"] if s["name"] == step)["outcome"] == "failed"
+    assert "the disk says no" in json.dumps(result)
+    assert device.session.kinds() == ["device-certificate", "device-key"]
+    assert not os.path.exists(os.path.join(device.ciphertext, KEY))
+    assert device.take_manifest() == device.manifest
+    device.check_gone(device.wipe())
+
+
 def test_write_protected_ciphertext(device):
-    for directory, _, _ in list(os.walk(device.ciphertext, topdown=False)):
-        os.chmod(directory, 0o500)
+    for place in (device.ciphertext, device.mount) if IMAGE else (device.ciphertext,):
+        for directory, _, _ in list(os.walk(place, topdown=False)):
+            os.chmod(directory, 0o500)
     device.check_gone(device.wipe())
 
 
 def test_file_that_cannot_be_removed(device):
     """The immutable attribute stops even root: failed with the reason, and done once it is off."""
-    stuck = next(os.path.join(d, files[0]) for d, _, files in os.walk(device.ciphertext)
-                 if files and "gocryptfs.conf" not in files and d != device.ciphertext)
+    stuck = device.mount if IMAGE else next(os.path.join(d, files[0]) for d, _, files in os.walk(device.ciphertext)
+                                            if files and KEY not in files and d != device.ciphertext)
     if os.getuid() != 0 or subprocess.run(["chattr", "+i", stuck], check=False, capture_output=True).returncode:
         pytest.skip("needs root and a file system with chattr")
     try:
         result = device.wipe("failed")
         assert result["reason"].startswith("remove-ciphertext: ")
-        assert not device.is_mounted() and not os.path.exists(os.path.join(device.ciphertext, "gocryptfs.conf"))
+        assert not device.is_open() and not os.path.exists(os.path.join(device.ciphertext, KEY))
         assert result["unreadable_at"]
         assert {line["what"]: line["found"] for line in result["checked"]}["vault-directories"] == 1
     finally:
@@ -360,5 +422,5 @@ def test_ciphertext_swapped_for_a_link(device):
     os.rename(device.ciphertext, moved)
     os.symlink(device.personal, device.ciphertext)
     result = device.wipe()
-    assert os.path.exists(os.path.join(moved, "gocryptfs.conf"))
+    assert os.path.exists(os.path.join(moved, KEY))
     device.check_gone(result)

@@ -8,7 +8,8 @@
  * runs it; prints the result finish DIR         the receipt was acknowledged
  *
  * The state, the data and the runtime directory lie below DIR. With SATCHEL_TEST_CRASH_AT=N the process kills
- * itself after the N-th durable step (wipe_hook.c).
+ * itself after the N-th durable step (wipe_hook.c). The driver of the vault is the one that vault_choose()
+ * takes there.
  */
 #include "agent/wipe/wipe.h"
 #include "platform/base/cleanup.h"
@@ -36,6 +37,57 @@ static void path_of(const struct device *d, const char *name, char out[PATH_MAX]
     (void)snprintf(out, PATH_MAX, "%s/%s", d->root, name);
 }
 
+/* The real driver, with a fault: the function that SATCHEL_TEST_FAULT names says no, each time. */
+static struct vault_driver faulty;
+
+static int fault(void) {
+    return err_set(ERR_SYSTEM, "the disk says no");
+}
+
+static int fail_end_holders(struct vault *v, const struct holders_except *except, int64_t polite,
+                            int64_t deadline, size_t *ended) {
+    (void)v, (void)except, (void)polite, (void)deadline, (void)ended;
+    return fault();
+}
+
+static int fail_force_close(struct vault *v, const struct holders_except *except, int64_t deadline) {
+    (void)v, (void)except, (void)deadline;
+    return fault();
+}
+
+static int fail_destroy_key(struct vault *v) {
+    (void)v;
+    return fault();
+}
+
+static int fail_is_open(struct vault *v, dev_t *ret_device) {
+    (void)v, (void)ret_device;
+    return fault();
+}
+
+static int fail_count_servers(struct vault *v, size_t *ret) {
+    (void)v, (void)ret;
+    return fault();
+}
+
+static const struct vault_driver *with_faults(const struct vault_driver *real) {
+    const char *name = getenv("SATCHEL_TEST_FAULT");
+    faulty = *real;
+    if (!name)
+        return real;
+    if (strcmp(name, "end_holders") == 0)
+        faulty.end_holders = fail_end_holders;
+    else if (strcmp(name, "force_close") == 0)
+        faulty.force_close = fail_force_close;
+    else if (strcmp(name, "destroy_key") == 0)
+        faulty.destroy_key = fail_destroy_key;
+    else if (strcmp(name, "is_open") == 0)
+        faulty.is_open = fail_is_open;
+    else if (strcmp(name, "count_servers") == 0)
+        faulty.count_servers = fail_count_servers;
+    return &faulty;
+}
+
 static int device_open(struct device *d, const char *root) {
     char state[PATH_MAX], ciphertext[PATH_MAX], mount[PATH_MAX];
     (void)snprintf(d->root, sizeof d->root, "%s", root);
@@ -44,7 +96,7 @@ static int device_open(struct device *d, const char *root) {
     path_of(d, "data/satchel/vault", mount);
     keyring_libsecret_init(&d->keyring);
     int r = file_make_dirs(state, 0700, &d->state_dir);
-    return r < 0 ? r : vault_init(&d->vault, &vault_gocryptfs, ciphertext, mount);
+    return r < 0 ? r : vault_init(&d->vault, with_faults(vault_choose(ciphertext, mount)), ciphertext, mount);
 }
 
 static int write_file(const char *path, const char *text) {
