@@ -44,7 +44,8 @@ const struct vault_driver *vault_choose(const char *ciphertext, const char *moun
         v = (struct vault){.server = PROCESS_NONE};
         return drivers[n - 1];
     }
-    for (size_t i = 0; i < n; i++)
+    /* From the last on: of a mount the list of mounts tells, without touching it. */
+    for (size_t i = n; i-- > 0;)
         if (drivers[i]->traces(&v))
             return drivers[i];
     for (size_t i = 0; i < n - 1; i++)

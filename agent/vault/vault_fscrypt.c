@@ -5,6 +5,7 @@
 #include "platform/base/err.h"
 #include "platform/base/log.h"
 #include "platform/linux/fscrypt.h"
+#include "platform/linux/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,12 @@ static int open_parent(const struct vault *v, int *ret_fd) {
     return 0;
 }
 
+/* What is mounted there is not ours, and may hang: it is not touched. */
 static int open_tree(const struct vault *v, int *ret_fd) {
+    struct mount mount;
+    int mounted = mounts_find(v->mount, &mount);
+    if (mounted <= 0)
+        return mounted < 0 ? mounted : VAULT_NOTHING;
     int fd = open(v->mount, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? VAULT_NOTHING

@@ -98,6 +98,16 @@ static void test_force_close_of_a_silent_server(void **state) {
     assert_int_equal(servers(), 0);
 }
 
+/* After a restart of ours, too: the choice of the driver does not touch what is mounted. */
+static void test_choice_beside_a_silent_server(void **state) {
+    (void)state;
+    assert_int_equal(kill(v.server.pid, SIGSTOP), 0);
+    int64_t start = clock_boot_ms();
+    assert_ptr_equal(vault_choose(v.ciphertext, v.mount), driver);
+    assert_in_range(clock_boot_ms() - start, 0, 5000);
+    assert_int_equal(vault_force_close(&v, NULL), 0);
+}
+
 static void test_force_close_of_a_dead_server(void **state) {
     (void)state;
     struct holder_pids pids = start_holder();
@@ -122,6 +132,7 @@ const struct CMUnitTest gocryptfs_tests[] = {
     OPEN(test_server_died),
     OPEN(test_force_close_with_a_spared_holder),
     OPEN(test_force_close_of_a_silent_server),
+    OPEN(test_choice_beside_a_silent_server),
     OPEN(test_force_close_of_a_dead_server),
 };
 const size_t gocryptfs_tests_n = sizeof gocryptfs_tests / sizeof *gocryptfs_tests;
