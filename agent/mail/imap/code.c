@@ -120,6 +120,18 @@ static void code_number(struct imap_session *s, const struct imap_node *name, ui
     }
 }
 
+/* "[MAILBOXID (id)]" (RFC 8474 section 4.2). */
+static void code_object(struct imap_session *s, const struct imap_node *list) {
+    const struct imap_parser *p = &s->parser;
+    const struct imap_node *id = imap_node_at(p, (uint32_t)(list - p->nodes) + 1, list->end);
+    uint64_t hash = 14695981039346656037U; /* FNV-1a */
+    if (!id || id->type == IMAP_LIST)
+        return;
+    for (const char *c = imap_node_text(p, id), *end = c + id->len; c < end; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211U;
+    s->object = hash ? hash : 1;
+}
+
 static void code_mailbox(struct imap_session *s, const struct imap_node *name, bool selecting) {
     const struct imap_parser *p = &s->parser;
     const struct imap_node *value = imap_node_at(p, 3, p->nodes[1].end);
@@ -132,6 +144,8 @@ static void code_mailbox(struct imap_session *s, const struct imap_node *name, b
         s->no_modseq = true;
     else if (value && imap_node_is(p, name, "PERMANENTFLAGS"))
         code_permanent(s, value);
+    else if (value && value->type == IMAP_LIST && imap_node_is(p, name, "MAILBOXID"))
+        code_object(s, value);
     else if (value && imap_node_number(p, value, &number))
         code_number(s, name, number, selecting);
 }

@@ -23,6 +23,7 @@ void imap_response_finish(struct imap_session *s) {
 void imap_response_forget(struct imap_session *s) {
     s->selected = s->read_only = s->changed = s->no_modseq = false;
     s->exists = s->uidvalidity = s->uidnext = 0;
+    s->object = 0;
     s->modseq = 0;
     s->permanent = IMAP_FLAGS_ALL;
     s->permanent_any = true;

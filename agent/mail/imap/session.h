@@ -119,6 +119,7 @@ struct imap_session {
     bool no_modseq;  /* NOMODSEQ */
     uint32_t exists; /* messages */
     uint32_t uidvalidity; /* 0: not told */
+    uint64_t object;      /* a number made of MAILBOXID (RFC 8474); 0: not told */
     uint32_t uidnext;     /* 0: not told */
     uint64_t modseq;      /* HIGHESTMODSEQ as SELECT told it, 0: none */
     unsigned permanent;   /* system flags that can be kept, as bits of imap_flag; all when not told */

@@ -362,8 +362,8 @@ static int pass_guard(struct pass *p) {
             f,
             "%zu of %zu messages were deleted %s at once; nothing is done in this folder until "
             "`satchel sync --confirm-deletions`",
-            here ? removed : p->plan.unlinks + stale, here ? f->window_base : (size_t)counts.have + stale,
-            here ? "on this device" : "on the server");
+            here ? f->window_n + removed : p->plan.unlinks + stale,
+            here ? f->window_base : (size_t)counts.have + stale, here ? "on this device" : "on the server");
     f->window_n += f->asks ? 0 : removed;
     return 0;
 }
@@ -714,11 +714,27 @@ static int pass_do(struct pass *p) {
     return r < 0 ? r : pass_commit(p);
 }
 
+/* Looks whether a new mailbox is really there before a directory is made for it, and remembers that. */
+static int pass_begin(struct sync *s, struct sync_folder *f) {
+    if (f->row.uidvalidity != 0 || f->born_here)
+        return 0;
+    s->selected = NULL;
+    int r = imap_select(s->imap, f->quoted);
+    if (r > 0)
+        sync_folder_problem(f, "the server does not open the folder: %s", s->imap->text);
+    if (r != 0)
+        return r < 0 ? r : REMOTE_REFUSED;
+    f->row.uidnext = FOLDER_MADE_HERE;
+    return state_folder_put(s->state, &f->row);
+}
+
 int sync_folder_run(struct sync *s, struct sync_folder *f) {
     cleanup(pass) struct pass p = {.sync = s, .folder = f, .maildir = MAILDIR_INIT, .complete = true};
     f->problem[0] = '\0';
     f->dirty = f->again = f->told = false;
-    int r = sync_folder_open(s, f, &p.maildir);
+    int r = pass_begin(s, f);
+    if (r == 0)
+        r = sync_folder_open(s, f, &p.maildir);
     if (r == ERR_INVALID) {
         sync_folder_problem(f, "%s", err_text());
         r = REMOTE_REFUSED;

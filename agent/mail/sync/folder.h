@@ -15,6 +15,7 @@
 #include "agent/mail/sync/watch.h"
 
 #define FOLDER_BORN_HERE 1  /* as uidnext of a row without UIDVALIDITY: a reader made the folder */
+#define FOLDER_MADE_HERE 2  /* likewise: the mailbox was there, and its directory was made for it */
 #define FOLDER_SET_MAX 4000 /* bytes of a UID set in one command */
 
 struct folder_list;

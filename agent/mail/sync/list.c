@@ -266,10 +266,6 @@ static const char *modseq_item(const struct sync *s) {
     return s->imap->enabled & IMAP_CAP_CONDSTORE ? " HIGHESTMODSEQ" : "";
 }
 
-static const char *object_item(const struct sync *s) {
-    return s->imap->capabilities & IMAP_CAP_OBJECTID ? " MAILBOXID" : "";
-}
-
 static int list_read(struct sync *s, struct folder_list *l) {
     bool status = s->imap->capabilities & IMAP_CAP_LIST_STATUS;
     bool special =
@@ -278,8 +274,8 @@ static int list_read(struct sync *s, struct folder_list *l) {
         l->items[i]->listed = l->items[i]->told = false;
     l->problem[0] = '\0';
     l->changed = false;
-    int r = status ? imap_send(s->imap, "LIST \"\" \"*\" RETURN (%sSTATUS (" STATUS_ITEMS "%s%s))",
-                               special ? "SPECIAL-USE " : "", modseq_item(s), object_item(s))
+    int r = status ? imap_send(s->imap, "LIST \"\" \"*\" RETURN (%sSTATUS (" STATUS_ITEMS "%s))",
+                               special ? "SPECIAL-USE " : "", modseq_item(s))
                    : imap_send(s->imap, "LIST \"\" \"*\"%s", special ? " RETURN (SPECIAL-USE)" : "");
     while (r >= 0 && (r = imap_next(s->imap, -1)) > 0 && r != IMAP_NEXT_DONE)
         if (r == IMAP_NEXT_UNTAGGED) {
@@ -301,19 +297,6 @@ static uint64_t status_number(const struct imap_parser *p, uint32_t list, const 
     return n && imap_node_number(p, n, &number) ? number : otherwise;
 }
 
-/* "MAILBOXID (id)" (RFC 8474 section 4.3): a number made of it, `otherwise` where there is none. */
-static uint64_t status_object(const struct imap_parser *p, uint32_t list, uint64_t otherwise) {
-    const struct imap_node *n = imap_attribute(p, list, "MAILBOXID");
-    const struct imap_node *id =
-        n && n->type == IMAP_LIST ? imap_node_at(p, (uint32_t)(n - p->nodes) + 1, n->end) : NULL;
-    uint64_t hash = 14695981039346656037U; /* FNV-1a */
-    if (!id || id->type == IMAP_LIST)
-        return otherwise;
-    for (const char *c = imap_node_text(p, id), *end = c + id->len; c < end; c++)
-        hash = (hash ^ (unsigned char)*c) * 1099511628211U;
-    return hash ? hash : 1;
-}
-
 /* "* STATUS mailbox (...)": of a command, of LIST, or by NOTIFY, which may tell less. */
 static void take_status(struct sync *s, const struct imap_parser *p) {
     cleanup(buf) struct buf name = {0};
@@ -331,7 +314,6 @@ static void take_status(struct sync *s, const struct imap_parser *p) {
     f->status.uidnext = (uint32_t)status_number(p, list, "UIDNEXT", then.uidnext);
     f->status.uidvalidity = (uint32_t)status_number(p, list, "UIDVALIDITY", then.uidvalidity);
     f->status.modseq = status_number(p, list, "HIGHESTMODSEQ", f->told ? then.modseq : 0);
-    f->status.object = status_object(p, list, then.object);
     f->told = true;
 }
 
@@ -355,8 +337,7 @@ static int status_read(struct sync *s, struct folder_list *l) {
         while (r >= 0 && imap_open_commands(s->imap) >= 16)
             r = imap_next(s->imap, -1);
         if (r >= 0)
-            r = imap_send(s->imap, "STATUS %s (" STATUS_ITEMS "%s%s)", f->quoted, modseq_item(s),
-                          object_item(s));
+            r = imap_send(s->imap, "STATUS %s (" STATUS_ITEMS "%s)", f->quoted, modseq_item(s));
     }
     if (r >= 0)
         r = imap_drain(s->imap);

@@ -16,6 +16,7 @@ struct folder_list {
     bool changed;   /* the server said that mailboxes came, went or changed their names */
     bool homeless;  /* a reader made a folder that cannot be made on the server: removed messages may be in it
                      */
+    bool waiting;   /* likewise one whose name is not free yet, but will be */
     char problem[200]; /* mailboxes that were passed over, for a person; empty: none */
     char trouble[200]; /* folders of readers that cannot go up; likewise */
 };

@@ -125,15 +125,16 @@ static int find_all(struct places *p) {
         if (is_known(f) && is_free(p, d) && may_be(p, d, i))
             settle(p, i, d);
     }
-    for (size_t i = 0; i < l->n; i++) { /* put back from elsewhere */
-        const struct directory *d = p->at[i] ? NULL : directories_find(p->tree, l->items[i]->directory);
-        if (is_free(p, d))
-            settle(p, i, d);
+    for (size_t i = 0; i < l->n; i++)
         lost = lost || (!p->at[i] && is_known(l->items[i]));
-    }
     for (size_t i = 0; lost && r == 0 && i < p->tree->n; i++)
         if (!p->taken[i])
             r = settle_by_content(p, &p->tree->items[i]);
+    for (size_t i = 0; i < l->n; i++) { /* made anew, or put back empty */
+        const struct directory *d = p->at[i] ? NULL : directories_find(p->tree, l->items[i]->directory);
+        if (is_free(p, d) && may_be(p, d, i))
+            settle(p, i, d);
+    }
     return r;
 }
 

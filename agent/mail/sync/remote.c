@@ -262,7 +262,7 @@ static int remote_select(struct sync *s, struct sync_folder *f, struct remote *r
     r->row.uidnext = s->imap->uidnext;
     r->row.modseq = s->imap->no_modseq ? 0 : s->imap->modseq;
     r->row.messages = s->imap->exists;
-    r->row.object = f->status.object;
+    r->row.object = s->imap->object;
     *ret_delta = delta && r->row.modseq >= f->row.modseq;
     return r->row.uidvalidity != f->row.uidvalidity ? REMOTE_NEW : REMOTE_OK;
 }

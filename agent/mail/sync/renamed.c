@@ -35,8 +35,8 @@ static int measure_in(struct sync *s, const struct sync_folder *old, const char 
     return r == ERR_INVALID ? MAILDIR_VANISHED : r;
 }
 
-/* Whether one of the newest messages of the copy is in the mailbox that may be the same under another name.
- * Readers may have changed some, and others may be gone there. */
+/* By MAILBOXID, where there is one; else whether one of the newest messages of the copy is in the mailbox
+ * that may be the same under another name. Readers may have changed some, and others may be gone there. */
 static int is_same_mailbox(struct sync *s, const struct sync_folder *old, struct sync_folder *now,
                            const char *directory, bool *ret) {
     cleanup(free) struct match_message *list = NULL;
@@ -54,12 +54,17 @@ static int is_same_mailbox(struct sync *s, const struct sync_folder *old, struct
             samples[n_samples++].uid = uid;
         r = code < 0 ? code : r;
     }
-    if (r < 0 || n_samples == 0)
+    if (r < 0 || (n_samples == 0 && old->row.object == 0))
         return r;
     s->selected = NULL;
     r = imap_select(s->imap, now->quoted);
-    if (r == 0)
-        r = match_list(s, now, samples[n_samples - 1].uid, &list, &n);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if ((s->imap->object && old->row.object) || n_samples == 0) {
+        *ret = s->imap->object && s->imap->object == old->row.object;
+        return 0;
+    }
+    r = match_list(s, now, samples[n_samples - 1].uid, &list, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
         for (size_t k = 0; k < n_samples; k++)
             *ret =
@@ -69,37 +74,13 @@ static int is_same_mailbox(struct sync *s, const struct sync_folder *old, struct
     return r < 0 ? r : 0;
 }
 
-/* 1: the mailbox has the row's identity, as far as the server tells; 0: another one; -1: it does not tell. */
-static int compare_objects(const struct sync_folder *row, const struct sync_folder *mailbox) {
-    if (row->row.object == 0 || mailbox->status.object == 0)
-        return -1;
-    return row->row.object == mailbox->status.object;
-}
-
 static bool is_there(const struct sync_folder *f) {
     return f->listed && f->told;
 }
 
 /* Whether the mailbox of that name is still the one that the row tells of. */
 static bool is_at_home(const struct sync_folder *f) {
-    return is_there(f) && f->row.uidvalidity && f->row.uidvalidity == f->status.uidvalidity &&
-           compare_objects(f, f) != 0;
-}
-
-/* The mailbox that was the folder's under another name, when there is only one such. */
-static struct sync_folder *find_successor(const struct folder_list *l, const struct sync_folder *old) {
-    struct sync_folder *found = NULL;
-    for (size_t i = 0; i < l->n; i++) {
-        struct sync_folder *f = l->items[i];
-        int same = compare_objects(old, f);
-        if (f == old || f->use == FOLDER_USE_INBOX || !is_there(f) || is_at_home(f) || same == 0 ||
-            (same < 0 && f->status.uidvalidity != old->row.uidvalidity))
-            continue;
-        if (found)
-            return NULL;
-        found = f;
-    }
-    return found;
+    return is_there(f) && f->row.uidvalidity && f->row.uidvalidity == f->status.uidvalidity;
 }
 
 /* A folder that is its own successor has another one, and waits until the name is free. */
@@ -119,22 +100,37 @@ static bool stands_in(const struct folder_list *l, const struct sync_folder *f) 
     return !f->successor && find_predecessor(l, f);
 }
 
-static int find_successors(struct sync *s, struct folder_list *l, bool *ret_any) {
+/* The mailbox that was the folder's, under another name: *ret stays as it is where there is none. Some
+ * servers give the same UIDVALIDITY to all that are made within a second. */
+static int find_successor(struct sync *s, const struct folder_list *l, const struct sync_folder *old,
+                          struct sync_folder **ret) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < l->n; i++) {
         struct sync_folder *f = l->items[i];
-        f->successor = NULL;
-        struct sync_folder *now =
-            f->row.uidvalidity && f->use == FOLDER_USE_NONE && !is_at_home(f) ? find_successor(l, f) : NULL;
         cleanup(buf) struct buf home = {0};
-        if (!now || find_predecessor(l, now) || folder_list_home(l, now->mailbox, &home) < 0)
+        bool same = false;
+        if (f == old || f->use == FOLDER_USE_INBOX || !is_there(f) || is_at_home(f) ||
+            f->status.uidvalidity != old->row.uidvalidity || find_predecessor(l, f) ||
+            folder_list_home(l, f->mailbox, &home) < 0)
             continue;
-        bool same = compare_objects(f, now) > 0;
-        if (!same)
-            r = is_same_mailbox(s, f, now, home.data, &same);
-        if (same)
-            f->successor = now;
-        *ret_any = *ret_any || same;
+        r = is_same_mailbox(s, old, f, home.data, &same);
+        if (r == 0 && same) {
+            *ret = f;
+            break;
+        }
+    }
+    return r;
+}
+
+static int find_successors(struct sync *s, struct folder_list *l, bool *ret_any) {
+    int r = 0;
+    for (size_t i = 0; i < l->n; i++)
+        l->items[i]->successor = NULL;
+    for (size_t i = 0; r == 0 && i < l->n; i++) {
+        struct sync_folder *f = l->items[i];
+        if (f->row.uidvalidity && f->use == FOLDER_USE_NONE && !is_at_home(f))
+            r = find_successor(s, l, f, &f->successor);
+        *ret_any = *ret_any || f->successor;
     }
     return r;
 }
@@ -191,15 +187,21 @@ static int remove_copy(struct sync *s, const struct sync_folder *f) {
 /* A folder that LIST does not name, or that tells nothing of itself, goes only when the server also says that
  * it does not exist. *ret_gone: it is not in the list any more. */
 static int remove_folder(struct sync *s, struct folder_list *l, struct sync_folder *f, bool *ret_gone) {
-    int r = f->quoted ? imap_command(s->imap, "STATUS %s (MESSAGES)", f->quoted) : IMAP_NO;
-    if (r != IMAP_NO || (f->listed && s->imap->code != IMAP_CODE_NONEXISTENT))
+    struct state_counts counts = {0};
+    int r = state_counts_of(s->state, f->row.id, &counts);
+    if (r == 0)
+        r = f->quoted ? imap_command(s->imap, "STATUS %s (MESSAGES)", f->quoted) : IMAP_NO;
+    bool sure = !f->listed || s->imap->code == IMAP_CODE_NONEXISTENT ||
+                (s->imap->code == IMAP_CODE_NONE && counts.all == 0); /* Dovecot 2.3.19 has no code here */
+    if (r != IMAP_NO || !sure)
         return r < 0 ? r : 0;
     r = asks(s, f);
     if (r < 0 || f->asks)
         return r;
     if (f->row.uidvalidity)
         log_info("a mail folder has left the server");
-    r = remove_copy(s, f);
+    if (f->row.uidvalidity || f->row.uidnext) /* else a directory of that name is a reader's */
+        r = remove_copy(s, f);
     if (r == 0)
         r = folder_list_drop(s, l, f);
     *ret_gone = r == 0;
@@ -217,16 +219,17 @@ static int make_way(struct sync *s, struct sync_folder *f, struct sync_folder *f
     return r < 0 ? r : remove_copy(s, f);
 }
 
-static int remove_gone(struct sync *s, struct folder_list *l) {
+static int remove_gone(struct sync *s, struct folder_list *l, bool *ret_any) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < l->n;) {
         struct sync_folder *f = l->items[i], *before = find_predecessor(l, f);
-        bool gone = false;
+        bool gone = false, known = f->row.uidvalidity || f->born_here;
         /* Some that LIST names are not there (Dovecot 2.3.19, after a RENAME): then no STATUS came. */
         if (!f->successor && (!f->listed || (!f->told && f->use == FOLDER_USE_NONE)))
             r = remove_folder(s, l, f, &gone);
         else if (!f->successor && before && f->row.uidvalidity && !is_at_home(f))
             r = make_way(s, f, before);
+        *ret_any = *ret_any || (gone && known);
         i += !gone;
     }
     return r;
@@ -389,13 +392,12 @@ static int moves_commit(struct sync *s, struct folder_list *l, struct moves *m) 
 
 int renamed_update(struct sync *s, struct folder_list *l) {
     cleanup(moves) struct moves m = {0};
-    bool any = false;
-    size_t n = l->n;
+    bool any = false, gone = false;
     int r = find_successors(s, l, &any);
     if (r == 0)
-        r = remove_gone(s, l);
+        r = remove_gone(s, l, &gone);
     if (r < 0 || !any)
-        return r == 0 && l->n != n ? RENAMED_SOME : r;
+        return r == 0 && gone ? RENAMED_SOME : r;
     r = moves_make(l, &m);
     if (r == 0)
         r = moves_give_way(l, &m);
@@ -404,8 +406,7 @@ int renamed_update(struct sync *s, struct folder_list *l) {
     if (r == 0)
         r = moves_commit(s, l, &m);
     folder_list_sort(l);
-    any = false;
     for (size_t i = 0; i < m.n; i++)
-        any = any || m.items[i].mailbox;
-    return r == 0 && (any || l->n != n) ? RENAMED_SOME : r;
+        gone = gone || m.items[i].mailbox;
+    return r == 0 && gone ? RENAMED_SOME : r;
 }

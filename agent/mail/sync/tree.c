@@ -78,14 +78,19 @@ static int wishes_make(struct folder_list *l, struct wishes *w, bool *ret_any) {
     return 0;
 }
 
+/* Also where it was put aside. */
+static bool is_on_disk(const struct sync *s, const struct sync_folder *f) {
+    char cur[NAME_PATH_MAX + 8];
+    (void)snprintf(cur, sizeof cur, "%s/cur", f->directory);
+    return faccessat(s->store.root, cur, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Whether the directory of a folder below one that was renamed was left where it is: it goes back. One that
  * is nowhere goes along. */
 static bool stays(const struct sync *s, const struct folder_list *l, const struct sync_folder *f,
                   const char *home) {
-    char cur[NAME_PATH_MAX + 8];
-    (void)snprintf(cur, sizeof cur, "%s/cur", f->directory);
     return f->row.renamed || name_is_away(f->directory) || folder_list_find_directory(l, home) ||
-           faccessat(s->store.root, cur, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+           is_on_disk(s, f);
 }
 
 /* New names of a folder; owned. */
@@ -217,15 +222,17 @@ static int rename_all(struct sync *s, struct folder_list *l) {
 
 /* -- made ----------------------------------------------------------------------------------------------- */
 
-static int tree_create(struct sync *s, struct folder_list *l, const char *directory) {
+static int tree_create(struct sync *s, struct folder_list *l, const char *directory, uint64_t inode) {
     cleanup(buf) struct buf mailbox = {0}, quoted = {0};
     int r = name_mailbox(directory, l->delimiter, &mailbox);
     if (r == 0)
         r = imap_quote(s->imap, mailbox.data, mailbox.len, &quoted);
     if (r < 0)
         return r;
-    if (folder_list_find_mailbox(l, mailbox.data, mailbox.len)) /* which is elsewhere here */
-        return err_set(ERR_REFUSED, "another folder still has that name on the server");
+    if (folder_list_find_mailbox(l, mailbox.data, mailbox.len)) { /* which is elsewhere here */
+        l->waiting = true;
+        return 0;
+    }
     r = imap_command(s->imap, "CREATE %s", quoted.data);
     if (r < 0)
         return r;
@@ -241,18 +248,19 @@ static int tree_create(struct sync *s, struct folder_list *l, const char *direct
         return r;
     f->born_here = true;
     f->row.uidnext = FOLDER_BORN_HERE; /* also after a crash */
+    f->row.inode = inode;
     return state_folder_put(s->state, &f->row);
 }
 
 int tree_update(struct sync *s, struct folder_list *l, const struct directories *t) {
     l->trouble[0] = '\0';
-    l->homeless = false;
+    l->homeless = l->waiting = false;
     int r = rename_all(s, l);
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         const char *path = t->items[i].path;
         if (folder_list_find_directory(l, path))
             continue;
-        r = tree_create(s, l, path);
+        r = tree_create(s, l, path, t->items[i].inode);
         if (r == ERR_INVALID || r == ERR_TOO_LARGE || r == ERR_REFUSED) {
             trouble(l, "the folder \"%.80s\" stays on this device: %.80s", path, err_text());
             l->homeless = true;
@@ -332,8 +340,7 @@ static int is_gone(struct sync *s, struct folder_list *l, const struct sync_fold
     int r = directories_read(s, &t);
     if (r == 0)
         r = place_update(s, l, &t);
-    *ret = r == 0 && !directories_find(&t, f->directory) &&
-           faccessat(s->store.root, f->directory, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+    *ret = r == 0 && !directories_find(&t, f->directory) && !is_on_disk(s, f);
     return r;
 }
 
@@ -390,10 +397,13 @@ int tree_delete(struct sync *s, struct folder_list *l) {
         r = place_update(s, l, &t);
     for (size_t i = l->n; r == 0 && i > 0; i--) { /* what lies below others first */
         bool dropped = false;
-        if (!may_be_gone(l->items[i - 1], &t))
+        struct sync_folder *f = l->items[i - 1];
+        if (!may_be_gone(f, &t) || (l->waiting && !name_is_away(f->directory)))
             continue;
-        r = tree_remove(s, l, l->items[i - 1], &dropped);
+        r = tree_remove(s, l, f, &dropped);
         any = any || dropped;
     }
-    return r == 0 && any ? rename_all(s, l) : r;
+    if (r == 0 && any)
+        r = rename_all(s, l);
+    return r == 0 && any && l->waiting ? TREE_AGAIN : r;
 }

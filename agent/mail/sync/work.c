@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define ROUNDS_MAX 6
+#define TREE_ROUNDS 4
 #define NAMES_MAX 8  /* times that folders are asked for, while they are renamed */
 #define SETTLE_MS 20 /* readers rename in bunches */
 #define BURST 5      /* so many removals are perhaps the begin of more */
@@ -204,17 +205,12 @@ static int age_all(struct sync *s) {
     return r < 0 ? r : state_counts_all(s->state, &s->counts);
 }
 
-int work_full(struct sync *s) {
+/* Names, then what is in the folders, then what is gone. 0, or TREE_AGAIN. */
+static int look_at_all(struct sync *s) {
     struct folder_list *l = s->folders;
     cleanup(directories) struct directories t = {0};
-    int r = store_check(&s->store);
-    if (r == 0 && s->selected) /* so that STATUS tells what there is, and not what the session has seen */
-        r = imap_command(s->imap, "NOOP");
-    if (r >= 0 && drain(s))
-        r = settle(s);
     s->tree = false;
-    if (r >= 0)
-        r = compare_names(s, &t);
+    int r = compare_names(s, &t);
     if (r == 0 && !s->started)
         r = upload_recover(s);
     if (r == 0)
@@ -227,9 +223,19 @@ int work_full(struct sync *s) {
     report_status(s->report);
     if (r == 0)
         r = rounds(s, in_full_pass);
-    if (r == 0)
-        r = tree_delete(s, l);
-    if (r == 0)
+    return r == 0 ? tree_delete(s, l) : r;
+}
+
+int work_full(struct sync *s) {
+    struct folder_list *l = s->folders;
+    int r = store_check(&s->store);
+    if (r == 0 && s->selected) /* so that STATUS tells what there is, and not what the session has seen */
+        r = imap_command(s->imap, "NOOP");
+    if (r >= 0 && drain(s))
+        r = settle(s);
+    for (int i = 0; r >= 0 && i < TREE_ROUNDS && (i == 0 || r == TREE_AGAIN); i++)
+        r = look_at_all(s);
+    if (r >= 0)
         r = age_all(s);
     for (size_t i = 0; i < l->n; i++) /* what was not handed out is asked for again */
         l->items[i]->fetch_below = l->items[i]->large_below = UINT32_MAX;
@@ -253,8 +259,9 @@ int work_news(struct sync *s) {
         r = rounds(s, in_news);
     if (r == 0 && tree)
         r = tree_delete(s, s->folders);
+    s->tree = s->tree || r == TREE_AGAIN;
     (void)work_summary(s);
-    return r;
+    return r < 0 ? r : 0;
 }
 
 int work_offline(struct sync *s) {
