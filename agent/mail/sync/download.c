@@ -2,6 +2,8 @@
 #include "agent/mail/imap/date.h"
 #include "agent/mail/imap/uidset.h"
 #include "agent/mail/sync/hook.h"
+#include "agent/mail/sync/work.h"
+#include "agent/mail/sync/writer.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/clock.h"
 #include "platform/base/err.h"
@@ -12,11 +14,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FEW 100   /* messages of a first step: the newest are readable at once */
-#define MANY 2000 /* of the later ones */
-#define SET 250   /* messages of one command */
-#define AHEAD 3   /* commands that are open at the same time */
-#define BATCH 500 /* files that are made durable together */
+#define FEW 100      /* messages of a first step: the newest are readable at once */
+#define MANY 8000    /* of the later ones, at most */
+#define SIZED 2000   /* where their sizes are asked for first */
+#define STEP_MS 1000 /* after which a step asks for no more of them */
+#define INLINE 16    /* messages for which a thread is not worth it */
+#define SET 250      /* messages of one command */
+#define AHEAD 3      /* commands that are open at the same time */
+#define BATCH 500    /* files that are made durable together */
 #define BATCH_BYTES ((uint64_t)16 << 20)
 #define BATCH_MS 2000
 #define SMALL_BATCH 8                  /* up to here fsync of each file is cheaper than syncfs */
@@ -36,6 +41,7 @@ struct download {
     size_t n_syncing;
     pthread_t thread;
     int synced; /* what came of it */
+    struct writer *writer;
     char trouble[160];
     uint64_t bytes;
     int64_t since; /* clock_boot_ms() of the first file in the batch */
@@ -54,6 +60,7 @@ static void download_cleanup(struct download **d) {
         return;
     if ((*d)->n_syncing) /* after an error: what it made durable comes again */
         (void)pthread_join((*d)->thread, NULL);
+    writer_stop((*d)->writer);
     maildir_part_close(&(*d)->part);
     maildir_close(&(*d)->maildir);
     free(*d);
@@ -75,7 +82,8 @@ static int batch_durable(struct download *d) {
     return maildir_sync_dirs(&d->maildir);
 }
 
-/* Their rows, which makes them count. */
+/* Their rows, which makes them count. What the watch tells of them meanwhile is taken note of, and forgotten:
+ * its queue is short. */
 static int batch_record(struct download *d, const struct state_message *rows, size_t n) {
     struct sync *s = d->sync;
     struct keywords *keywords = &d->folder->keywords;
@@ -96,12 +104,15 @@ static int batch_record(struct download *d, const struct state_message *rows, si
     s->fetched += (int64_t)n;
     s->report->messages = s->counts.have;
     report_status(s->report);
+    (void)work_hints(s);
     return 0;
 }
 
 static void *sync_main(void *ctx) {
     struct download *d = ctx;
-    d->synced = store_sync(&d->sync->store);
+    d->synced = d->writer ? writer_wait(d->writer) : 0;
+    if (d->synced == 0)
+        d->synced = store_sync(&d->sync->store);
     if (d->synced < 0)
         (void)snprintf(d->trouble, sizeof d->trouble, "%s", err_text());
     return NULL;
@@ -120,6 +131,8 @@ static int batch_settle(struct download *d) {
 /* Makes the files durable, and only then commits them. */
 static int batch_commit(struct download *d) {
     int r = batch_settle(d);
+    if (r == 0 && d->writer)
+        r = writer_wait(d->writer);
     if (r == 0 && d->n > 0)
         r = batch_durable(d);
     if (r == 0 && d->n > 0)
@@ -280,20 +293,10 @@ static int take_stream(struct download *d, struct state_message *row) {
 /* The body is in the parser. */
 static int take_text(struct download *d, struct state_message *row, const struct imap_node *body) {
     const char *text = imap_node_text(&d->sync->imap->parser, body);
-    int64_t have = 0;
     row->size = body->len;
     row->crc = content_crc(0, text, body->len);
     count_bytes(d, body->len);
-    int r;
-    if (d->folder->first) {
-        r = maildir_create(&d->maildir, row->uid, row->seconds, row->flags, d->unread, text, body->len);
-    } else {
-        r = maildir_part_open(&d->maildir, row->uid, 0, &have, &d->part);
-        if (r == 0)
-            r = maildir_part_write(&d->part, text, body->len);
-        if (r == 0)
-            r = maildir_part_place(&d->maildir, &d->part, row->uid, row->seconds, row->flags, d->unread);
-    }
+    int r = writer_put(d->writer, row, text, body->len);
     return r < 0 ? r : batch_add(d, row);
 }
 
@@ -388,10 +391,13 @@ static int put_off_long(struct download *d) {
     return r;
 }
 
-/* Asks for all that is wanted, newest first, some commands ahead. */
-static int fetch_all(struct download *d) {
+/* Asks for what is wanted, newest first, some commands ahead, until it is time for others. *ret_left: how
+ * many of it were not asked for. */
+static int fetch_all(struct download *d, size_t *ret_left) {
+    int64_t end = clock_boot_ms() + STEP_MS;
+    size_t high = d->n_wanted;
     int r = 0;
-    for (size_t high = d->n_wanted; r == 0 && high > 0;) {
+    while (r == 0 && high > 0 && (high == d->n_wanted || clock_boot_ms() < end)) {
         size_t low = high > SET ? high - SET : 0;
         for (size_t at = low, used = 0; r == 0 && at < high; at += used) {
             cleanup(buf) struct buf set = {0};
@@ -403,7 +409,10 @@ static int fetch_all(struct download *d) {
         }
         high = low;
     }
-    return r < 0 ? r : read_answers(d, 0);
+    if (r == 0)
+        r = read_answers(d, 0);
+    *ret_left = high;
+    return r;
 }
 
 /* Whether an error leaves what came whole worth keeping. */
@@ -413,6 +422,8 @@ static bool is_connection(int code) {
 
 static int step_short(struct download *d, size_t max) {
     struct sync_folder *f = d->folder;
+    size_t left = 0;
+    max = f->sized && max > SIZED ? SIZED : max;
     int r = state_wanted(d->sync->state, f->row.id, false, f->fetch_below, d->wanted, max, &d->n_wanted);
     if (r < 0 || d->n_wanted == 0) {
         f->fetch_below = 0;
@@ -429,14 +440,20 @@ static int step_short(struct download *d, size_t max) {
         max == FEW) /* of many, only where there are long ones: servers have to read them for it */
         r = put_off_long(d);
     if (r == 0)
-        r = fetch_all(d);
+        r = writer_start(&d->maildir, f->first, d->unread, d->n_wanted > INLINE, &d->writer);
+    if (r == 0)
+        r = fetch_all(d, &left);
     write_drop(d);
     int kept = r == 0 || is_connection(r) ? batch_commit(d) : r;
+    /* Dovecot 2.3.19 now and then announces a message too short that it has not read before. It knows better
+     * the next time. */
+    if (r == ERR_PROTOCOL && kept == 0 && d->got > 0)
+        d->sync->reconnect = true;
     if (r < 0 || kept < 0)
         return r < 0 ? r : kept;
-    f->fetch_below = more ? lowest : 0;
-    if (d->got < d->n_wanted)
-        sync_folder_problem(f, "the server did not hand out %zu messages", d->n_wanted - d->got);
+    f->fetch_below = left > 0 ? d->wanted[left] : more ? lowest : 0;
+    if (d->got < d->n_wanted - left)
+        sync_folder_problem(f, "the server did not hand out %zu messages", d->n_wanted - left - d->got);
     return 0;
 }
 

@@ -280,6 +280,12 @@ static int local_news(struct sync *s, const struct sync_folder *f, struct maildi
     return 0;
 }
 
+void local_forget(struct sync *s, struct sync_folder *f) {
+    struct maildir_list list = {.items = f->hints.items, .n = f->hints.n};
+    if (!f->hints.scan && local_news(s, f, &list) == 0)
+        f->hints.n = list.n;
+}
+
 static int local_from_hints(struct sync *s, struct sync_folder *f, const struct maildir *m, struct local *l) {
     struct hints *h = &f->hints;
     l->list.items = h->items;

@@ -27,6 +27,9 @@ int local_hint(struct sync_folder *f, const struct watch_event *event);
 
 bool local_touched(const struct sync_folder *f);
 
+/* Drops hints that tell no more than what is written down, as those of our own downloads. */
+void local_forget(struct sync *s, struct sync_folder *f);
+
 /* Where the directories have to be read: the files of readers alone, so that moves between folders show
  * before either is looked at. */
 int local_foreign(struct sync *s, struct sync_folder *f);

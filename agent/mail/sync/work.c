@@ -78,9 +78,13 @@ static int settle(struct sync *s) {
 }
 
 bool work_hints(struct sync *s) {
-    bool any = drain(s) || s->tree;
-    for (size_t i = 0; !any && i < s->folders->n; i++)
-        any = local_touched(s->folders->items[i]) || upload_due(s->folders->items[i]);
+    (void)drain(s);
+    bool any = s->tree;
+    for (size_t i = 0; i < s->folders->n; i++) {
+        struct sync_folder *f = s->folders->items[i];
+        local_forget(s, f);
+        any = any || local_touched(f) || upload_due(f);
+    }
     return any;
 }
 
