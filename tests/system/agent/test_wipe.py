@@ -1,5 +1,6 @@
 """Job 3: wiped, provably; killed anywhere it ends the same; nothing but a signed order erases."""
 
+import base64
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import time
 import pytest
 
 import jws
+import laptop as laptops
 from company import CANARY, PASSWORD
 from waiting import wait_for
 
@@ -61,6 +63,7 @@ def test_wipe(company, enrolled):
     laptop, _ = enrolled
     mine = personal_files(laptop)
     before, device = manifest(mine), laptop.status()["device"]
+    assert laptop.status()["vault"]["driver"] == "fscrypt" or "SATCHEL_IMAGE" not in os.environ
     order = company.server.ctl("wipe", device, "--reason", "lost on the train", "--wait", "60")
     receipt = verified(company, order, device)
     assert receipt["removed"]["files"] > 30
@@ -73,6 +76,41 @@ def test_wipe(company, enrolled):
     login = company.server.ctl("device", "show", device)["login"]
     again = laptop.enroll(company.link(login), PASSWORD)
     assert again["state"] == "enrolled" and again["device"] != device and again["account"]["messages"] == 30
+
+
+def memory_has(pid, secrets):
+    """Which of the secrets are in the writable memory of a process."""
+    found = set()
+    with open("/proc/%d/maps" % pid, encoding="utf-8", errors="replace") as maps, open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
+        for line in maps:
+            places, rights = line.split()[:2]
+            start, end = (int(x, 16) for x in places.split("-"))
+            if not rights.startswith("rw") or end - start > 1 << 30:
+                continue
+            try:
+                memory.seek(start)
+                content = memory.read(end - start)
+            except (OSError, OverflowError):
+                continue
+            found |= {name for name, secret in secrets.items() if secret in content}
+    return found
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to read the memory of a process that forbids it")
+@pytest.mark.skipif("asan" in str(laptops.BUILD), reason="AddressSanitizer keeps what was freed")
+def test_nothing_is_left_in_memory(company, enrolled):
+    """Neither password nor key nor mail, in the process that stays."""
+    laptop, _ = enrolled
+    key = subprocess.run(["secret-tool", "lookup", "application", "satchel", "kind", "vault-key"], env=laptop.env, capture_output=True,
+                         check=True).stdout
+    assert len(key) >= 32
+    secrets = {"password": PASSWORD.encode(), "mail": CANARY.encode(), "key": key[:32],
+               "passphrase": base64.urlsafe_b64encode(key[:32]).rstrip(b"="), "device": laptop.status()["device"].encode()}
+    assert "device" in memory_has(laptop.agent_pid(), secrets)  # the search finds what is there
+    device = laptop.status()["device"]
+    order = company.server.ctl("wipe", device, "--reason", "lost", "--wait", "60")
+    verified(company, order, device)
+    assert memory_has(laptop.agent_pid(), secrets) <= {"device"}
 
 
 def test_a_running_reader_loses_the_mail(company, enrolled):
