@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 
 static const struct cli_verb *const satchel_verbs[] = {
-    &cli_enroll, &cli_status, &cli_sync, &cli_password, &cli_activity, &cli_doctor, &cli_leave};
+    &cli_enroll, &cli_status, &cli_sync, &cli_password, &cli_activity, &cli_privacy, &cli_doctor, &cli_leave};
 #define SATCHEL_VERBS (sizeof satchel_verbs / sizeof *satchel_verbs)
 
 static void satchel_help(FILE *out) {

@@ -17,7 +17,7 @@ struct cli_verb {
     int (*run)(int argc, char **argv, bool json); /* argv[0] is the verb */
 };
 
-extern const struct cli_verb cli_activity, cli_doctor, cli_enroll, cli_leave, cli_password,
+extern const struct cli_verb cli_activity, cli_doctor, cli_enroll, cli_leave, cli_password, cli_privacy,
     cli_status, cli_sync;
 
 /* A conversation with satcheld. */

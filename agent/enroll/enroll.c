@@ -5,6 +5,7 @@
 #include "platform/base/json.h"
 #include "platform/https/https.h"
 #include "server-api/contract/cert.h"
+#include "server-api/contract/report.h"
 #include "server-api/contract/trust.h"
 
 #include <stdio.h>
@@ -43,10 +44,14 @@ static cJSON *enroll_request(const struct link *link, EVP_PKEY *key) {
     cleanup(buf) struct buf csr = {0};
     cleanup(cJSON) cJSON *body = cJSON_CreateObject();
     cJSON *device = cJSON_CreateObject();
-    if (json_add_item(body, "device", device) < 0 || cert_request(key, &csr) < 0 ||
-        json_add_str(body, "code", link->code) < 0 || json_add_str(body, "csr", csr.data) < 0 ||
-        json_add_str(device, "name", name.nodename) < 0 || json_add_str(device, "os", os) < 0 ||
-        json_add_str(device, "agent_version", SATCHEL_VERSION) < 0)
+    const char *const values[ENROLL_FIELDS] = {
+        [ENROLL_NAME] = name.nodename, [ENROLL_OS] = os, [ENROLL_AGENT_VERSION] = SATCHEL_VERSION};
+    int r = json_add_item(body, "device", device);
+    for (int i = 0; r == 0 && i < ENROLL_FIELDS; i++)
+        r = json_add_str(device, enroll_members[i].key, values[i]);
+    if (r == 0)
+        r = cert_request(key, &csr);
+    if (r < 0 || json_add_str(body, "code", link->code) < 0 || json_add_str(body, "csr", csr.data) < 0)
         return NULL;
     return steal(body);
 }

@@ -97,3 +97,7 @@ int activity_list(int state_dir, int most, cJSON **ret) {
     *ret = steal(list);
     return 0;
 }
+
+int activity_remove(int state_dir) {
+    return file_remove(state_dir, ACTIVITY_FILE);
+}

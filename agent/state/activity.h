@@ -16,4 +16,7 @@ void activity_add(int state_dir, const char *what, const char *fmt, ...)
 /* The last `most` entries, oldest first, as a JSON array. A torn last line is passed over. */
 int activity_list(int state_dir, int most, cJSON **ret);
 
+/* Removes the record: the employee's decision alone. 0 also without one. */
+int activity_remove(int state_dir);
+
 #endif

@@ -9,10 +9,9 @@
 static const struct {
     const char *name, *words;
 } order_kinds[ORDER_KINDS] = {
-    [ORDER_WIPE] = {"wipe", "Remove its mail, its account and its secrets from this device."},
-    [ORDER_LOCK] =
-        {"lock",
-         "Close the vault, so that its mail cannot be read here until it unlocks it. The mail stays."},
+    [ORDER_WIPE] = {"wipe", "Remove the organization's mail, account and secrets from this device."},
+    [ORDER_LOCK] = {"lock", "Close the vault: the mail stays here, encrypted, and cannot be read until the "
+                            "organization unlocks it."},
     [ORDER_UNLOCK] = {"unlock", "Let the vault be opened again."}};
 
 const char *order_kind_name(enum order_kind kind) {

@@ -12,6 +12,26 @@ const char *receipt_result_name(enum receipt_result result) {
     return receipt_results[result];
 }
 
+const struct receipt_check receipt_checks[] = {
+    {"vault-mounts", "places where the vault is open"},
+    {"vault-directories", "directories of the vault"},
+    {"vault-processes", "programs that keep the vault open"},
+    {"keyring-items", "secrets in the keyring, but for the key that signs this"},
+    {"runtime-files", "files that the mail process left elsewhere"},
+    {"account-records", "records of the mail account"},
+    {"mail process", "running mail processes"},
+    {"open vault", "places where the vault is open, and programs that keep it so"},
+    {"locks", "locks that are left"},
+};
+const size_t receipt_checks_count = sizeof receipt_checks / sizeof *receipt_checks;
+
+const char *receipt_check_words(const char *name) {
+    for (size_t i = 0; i < receipt_checks_count; i++)
+        if (strcmp(receipt_checks[i].name, name) == 0)
+            return receipt_checks[i].words;
+    return name;
+}
+
 cJSON *receipt_make(const cJSON *outcome, const struct receipt_about *about, EVP_PKEY *device_key) {
     const char *const members[][2] = {{"type", "receipt"},
                                       {"id", about->id},

@@ -13,12 +13,24 @@
 #include "server-api/contract/key.h"
 
 #include <cjson/cJSON.h>
+#include <stddef.h>
 
 #define RECEIPT_MAX ((size_t)64 << 10)
 
 enum receipt_result { RECEIPT_DONE, RECEIPT_FAILED, RECEIPT_REFUSED };
 
 const char *receipt_result_name(enum receipt_result result);
+
+/* What a device looks for after a wipe or lock ("checked"), in words. */
+struct receipt_check {
+    const char *name, *words;
+};
+
+extern const struct receipt_check receipt_checks[];
+extern const size_t receipt_checks_count;
+
+/* The words, or the name itself where this version does not know it. */
+const char *receipt_check_words(const char *name);
 
 struct receipt_about {
     const char *id;

@@ -25,6 +25,12 @@ const struct report_member report_members[REPORT_FIELDS] = {
     [REPORT_KEYRING_LOCKED] = {"keyring", "locked", REPORT_YES_NO, "whether it is locked"},
 };
 
+const struct report_member enroll_members[ENROLL_FIELDS] = {
+    [ENROLL_NAME] = {NULL, "name", REPORT_TEXT, "the name of this device"},
+    [ENROLL_OS] = {NULL, "os", REPORT_TEXT, "the operating system and the version of its kernel"},
+    [ENROLL_AGENT_VERSION] = {NULL, "agent_version", REPORT_TEXT, "the version of Satchel"},
+};
+
 /* The object that has the field, made where it is absent. */
 static cJSON *report_object(cJSON *report, const char *name) {
     cJSON *object = name ? cJSON_GetObjectItemCaseSensitive(report, name) : report;

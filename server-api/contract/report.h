@@ -36,6 +36,11 @@ struct report_member {
 
 extern const struct report_member report_members[REPORT_FIELDS];
 
+/* What a device tells of itself when it is enrolled ("device" of POST /v1/enroll), once. */
+enum enroll_field { ENROLL_NAME, ENROLL_OS, ENROLL_AGENT_VERSION, ENROLL_FIELDS };
+
+extern const struct report_member enroll_members[ENROLL_FIELDS];
+
 /* Puts a field into a report; takes over `value`, NULL: it is not known and stays away. */
 int report_set(cJSON *report, enum report_field field, cJSON *value);
 

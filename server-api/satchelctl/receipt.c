@@ -143,10 +143,11 @@ static void receipt_say_details(const cJSON *payload) {
     (void)puts("Looked for afterwards:");
     cJSON_ArrayForEach(item, json_array(payload, "checked")) {
         int64_t found = json_int(item, "found", -1);
+        const char *what = receipt_check_words(receipt_word(item, "what"));
         if (found == 0)
-            (void)printf("  %s: nothing found\n", receipt_word(item, "what"));
+            (void)printf("  %s: nothing found\n", what);
         else
-            (void)printf("  %s: %lld found\n", receipt_word(item, "what"), (long long)found);
+            (void)printf("  %s: %lld found\n", what, (long long)found);
     }
 }
 
