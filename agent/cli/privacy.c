@@ -13,31 +13,24 @@
 
 /* What comes of the connection itself and of orders, beside the report. */
 static const char *const privacy_sees_more[] = {
-    "when this device was last in contact with the management server, and from which network address",
+    "when this device was last in contact with the management server, and from which address",
     "that an order arrived, or why it was refused",
-    "the receipt of a wipe, lock or unlock: each step, its outcome and its time, and how many files and "
-    "bytes were removed",
-    "what you do with your mail on the company's own mail server, as with any mail program",
+    "the receipt of a wipe, lock or unlock: its steps, their times, and how much was removed",
+    "what you do with your mail on its own mail server, as with any mail program",
 };
 
 static const char *const privacy_does_more[] = {
-    "Change the settings of the mail account on this device, by a new version of the signed profile.",
-    "Demand in that profile that this device is locked, or its copy of the mail removed, after some days "
-    "without contact. "
-    "You are warned first.",
-    "End its side: with the enrollment or the mail account closed nothing new comes here.",
+    "Change the settings of the mail account here, by a new version of the signed profile.",
+    "Have its mail locked or removed after days without contact, by that profile. You are warned first.",
+    "Close the enrollment or the mail account on its side: then nothing new comes here.",
 };
 
 static const char *const privacy_cannot[] = {
-    "See, list, change or remove your own files. Satchel touches only what it made, and follows no link out "
-    "of it.",
+    "See, list, change or remove your own files. Satchel touches only what it made.",
     "See which programs you run, which sites you visit, what you type, or where you are.",
-    "Run programs or commands on this device. Satchel never has the rights of an administrator.",
-    "Get your mail password from this device. It is in your keyring and goes to the company's mail server "
-    "alone.",
-    "Have anything removed or locked without an order or a profile that is signed with its keys, or without "
-    "it being in your "
-    "record (`satchel activity`).",
+    "Run programs or commands here. Satchel never has the rights of an administrator.",
+    "Get your mail password from here. It is in your keyring and goes to the mail server alone.",
+    "Lock or remove anything without a signed order or profile, or without `satchel activity` telling.",
     "Keep you from leaving: `satchel leave` takes its mail off this device at any time.",
 };
 
