@@ -8,6 +8,7 @@
 #include "platform/base/log.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -165,6 +166,12 @@ static void child_read(struct child *c, int fd) {
     }
 }
 
+/* What is large is given back to the system as soon as it is freed, and threads share what is small. */
+static void child_memory(void) {
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    (void)mallopt(M_ARENA_MAX, 1);
+}
+
 /* No core dump and no debugger of the same user may see the password. */
 static int child_protect(void) {
     const struct rlimit none = {0};
@@ -179,6 +186,7 @@ int mail_main(int fd) {
     static struct child child; /* outlives the threads, also when they have to be left behind */
     child.attempt = (struct attempt){.report = &child.report, .cancel = -1};
     report_init(&child.report, fd);
+    child_memory();
     int r = child_protect();
     if (r == 0)
         r = imap_connection_setup();

@@ -222,11 +222,34 @@ static int scan_dir(struct scan *s, enum maildir_place place) {
     return errno == 0 ? 0 : err_errno("cannot read a mail folder");
 }
 
-static int compare(const void *a, const void *b) {
-    const struct plan_local *x = a, *y = b;
+static int compare(const struct plan_local *x, const struct plan_local *y) {
     if (x->uid != y->uid)
         return x->uid < y->uid ? -1 : 1;
     return x->flags < y->flags ? -1 : x->flags > y->flags;
+}
+
+static void sift(struct plan_local *items, size_t at, size_t n) {
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && compare(&items[child], &items[child + 1]) < 0)
+            child++;
+        if (compare(&items[at], &items[child]) >= 0)
+            return;
+        struct plan_local item = items[at];
+        items[at] = items[child];
+        items[child] = item;
+    }
+}
+
+/* A heap sort: qsort(3) would take as much memory again. */
+static void sort(struct plan_local *items, size_t n) {
+    for (size_t i = n / 2; i-- > 0;)
+        sift(items, i, n);
+    for (size_t end = n; end-- > 1;) {
+        struct plan_local last = items[end];
+        items[end] = items[0];
+        items[0] = last;
+        sift(items, 0, end);
+    }
 }
 
 /* By UID; of one that is there twice, the last stays and the others are extra. */
@@ -234,8 +257,7 @@ static int scan_sort(struct scan *s) {
     struct maildir_list *list = &s->list;
     char name[MAILDIR_NAME_MAX];
     size_t kept = 0;
-    if (list->n > 1)
-        qsort(list->items, list->n, sizeof *list->items, compare);
+    sort(list->items, list->n);
     for (size_t i = 0; i < list->n; i++) {
         const struct plan_local *item = &list->items[i];
         if (i + 1 < list->n && list->items[i + 1].uid == item->uid) {

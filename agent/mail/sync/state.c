@@ -185,7 +185,7 @@ static int state_try(const char *path, struct state **ret) {
     int code =
         sqlite3_exec(s->db,
                      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024; BEGIN IMMEDIATE; COMMIT;",
+                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -256; BEGIN IMMEDIATE; COMMIT;",
                      NULL, NULL, NULL);
     if (code == SQLITE_BUSY)
         return err_set(ERR_SYSTEM, "another process is syncing into this vault");

@@ -66,6 +66,8 @@ static void whole(const char *path, bool in_place, bool thread) {
         check(uid % 2 ? m.cur : m.fresh, uid, uid % 2 ? ":2,S" : "", uid % 100 ? LENGTH : 0);
     assert_int_equal(maildir_scan(&m, &list), 0);
     assert_int_equal(list.n, MANY);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(list.items[i].uid, i + 1);
 }
 
 static void whole_on_a_thread(void **state) {
