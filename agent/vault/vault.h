@@ -48,7 +48,8 @@ struct vault {
     const struct vault_driver *driver;
     char *ciphertext;         /* owned, absolute: .../vault.enc */
     char *mount;              /* owned, absolute: .../vault */
-    struct process server;    /* of an open vault whose driver has one; its pidfd is readable when it died */
+    struct process server;    /* of an open vault whose driver has one; its pidfd is readable when it died.
+                                 fscrypt: a child that takes the key from the kernel */
     struct fscrypt_id key_id; /* fscrypt: of the last vault seen, where has_key_id */
     bool has_key_id;
     bool known; /* open, and opened or taken over by this process */

@@ -25,7 +25,7 @@
 
 #define HALF "fscrypt.key"
 #define ID "fscrypt.id"
-#define REMOVE_MS 1000 /* for the first attempt, which comes before anything else of a wipe */
+#define REMOVE_MS 1000 /* for the kernel to begin with it */
 #define TREE_DEPTH 128
 #define TREE_MAX ((size_t)1 << 24) /* inodes */
 
@@ -550,6 +550,8 @@ static int fscrypt_close(struct vault *v) {
 static int fscrypt_force_close(struct vault *v, const struct holders_except *except, int64_t deadline) {
     dev_t device;
     bool closed = false;
+    if (v->server.pid)
+        (void)process_wait(&v->server, deadline, NULL);
     int r = fscrypt_is_open(v, &device);
     if (r <= 0)
         return r < 0 ? r : VAULT_NOTHING;
@@ -576,18 +578,34 @@ static int fscrypt_force_close(struct vault *v, const struct holders_except *exc
 
 /* Destroy. */
 
-/* Then the kernel's copy: waiting for it has a limit, and what is not done by then is done at the close. */
+/* The kernel's copy of the key: its bytes go at once, whatever then takes the kernel long, with much mail or
+ * a slow disk. That is waited for at the close. */
+static void take_from_kernel(struct vault *v, const char *parent, const struct fscrypt_id *id) {
+    struct fscrypt_id same;
+    struct fscrypt_state state;
+    int64_t deadline = clock_boot_ms() + REMOVE_MS;
+    if (v->server.pid)
+        (void)process_wait(&v->server, 0, NULL);
+    int r = v->server.pid ? 0 : fscrypt_remove_begin(parent, id, &v->server);
+    while (r == 0 && key_state(v, &same, &state) == 0 && state.present && clock_left(deadline) > 0) {
+        struct pollfd ended = {.fd = v->server.pidfd, .events = POLLIN};
+        if (poll(&ended, 1, 1) > 0)
+            break;
+    }
+    if (r < 0)
+        log_warning("the kernel still has the key of the vault: %s; going on", err_text());
+}
+
+/* What is on the disk first: it asks nobody. */
 static int fscrypt_destroy_key(struct vault *v) {
     struct fscrypt_id id;
-    struct fscrypt_removal kept;
     char parent[PATH_MAX];
     int known = find_id(v, &id);
     int r = keydir_destroy(v, HALF);
     char text[512];
     (void)snprintf(text, sizeof text, "%s", err_text());
-    if (known == 0 && parent_path(v, parent) == 0 &&
-        fscrypt_remove_by(parent, &id, clock_boot_ms() + REMOVE_MS, &kept) < 0)
-        log_warning("the kernel still has the key of the vault: %s; going on", err_text());
+    if (known == 0 && parent_path(v, parent) == 0)
+        take_from_kernel(v, parent, &id);
     return r < 0 ? err_set(r, "%s", text) : r;
 }
 

@@ -1,7 +1,6 @@
 #include "platform/linux/fscrypt.h"
 #include "platform/base/cleanup.h"
 #include "platform/base/err.h"
-#include "platform/linux/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,6 +124,11 @@ int fscrypt_remove_by(const char *path, const struct fscrypt_id *id, int64_t dea
         return err_set(ERR_SYSTEM, "the kernel does not give up the key of the vault");
     *ret = what_kept((uint32_t)result);
     return 0;
+}
+
+int fscrypt_remove_begin(const char *path, const struct fscrypt_id *id, struct process *ret) {
+    const struct removal_order order = {.path = path, .id = *id};
+    return process_begin(remove_in_child, &order, ret);
 }
 
 bool fscrypt_is_shut(int fd) {

@@ -10,6 +10,8 @@
 #ifndef SATCHEL_LINUX_FSCRYPT_H
 #define SATCHEL_LINUX_FSCRYPT_H
 
+#include "platform/linux/process.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +62,10 @@ int fscrypt_remove(int fd, const struct fscrypt_id *id, struct fscrypt_removal *
  * (clock_boot_ms()): ERR_TIMEOUT. */
 int fscrypt_remove_by(const char *path, const struct fscrypt_id *id, int64_t deadline,
                       struct fscrypt_removal *ret);
+
+/* The same without waiting: a forked child does it. Once fscrypt_state() no longer says `present`, the key's
+ * bytes are gone. */
+int fscrypt_remove_begin(const char *path, const struct fscrypt_id *id, struct process *ret);
 
 /* True when `fd` is an encrypted directory or file whose key the kernel does not have: its names are not
  * names, and nothing can be made in it. */

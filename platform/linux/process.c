@@ -188,7 +188,7 @@ int process_spawn(const struct process_spawn *how, struct process *ret) {
     return 0;
 }
 
-int process_probe(int (*fn)(const void *arg), const void *arg, int64_t deadline, int *ret_result) {
+int process_begin(int (*fn)(const void *arg), const void *arg, struct process *ret) {
     pid_t pid = fork_quietly();
     if (pid == 0) {
         /* It may hang in the kernel for longer than we live: it must hold nothing of ours, a lock least of
@@ -198,11 +198,13 @@ int process_probe(int (*fn)(const void *arg), const void *arg, int64_t deadline,
         child_reset_signals();
         _exit(fn(arg) & 127);
     }
-    if (pid < 0)
-        return err_errno("cannot fork");
+    return pid < 0 ? err_errno("cannot fork") : adopt_child(pid, ret);
+}
+
+int process_probe(int (*fn)(const void *arg), const void *arg, int64_t deadline, int *ret_result) {
     cleanup(process) struct process child = PROCESS_NONE;
     int status = 0;
-    int r = adopt_child(pid, &child);
+    int r = process_begin(fn, arg, &child);
     if (r == 0)
         r = process_wait(&child, deadline, &status);
     if (r == ERR_TIMEOUT) {

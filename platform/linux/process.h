@@ -63,6 +63,9 @@ int process_spawn(const struct process_spawn *how, struct process *ret);
  */
 int process_probe(int (*fn)(const void *arg), const void *arg, int64_t deadline, int *ret_result);
 
+/* The same without waiting: the child goes on by itself, and ends by SIGKILL with this thread. */
+int process_begin(int (*fn)(const void *arg), const void *arg, struct process *ret);
+
 /* Waits until the process has ended, by clock_boot_ms(). *ret_status (may be NULL): the exit status, 128 +
  * signal when a signal ended it, -1 where it was not our child. ERR_TIMEOUT. Ends with process_finish(). */
 int process_wait(struct process *p, int64_t deadline, int *ret_status);
