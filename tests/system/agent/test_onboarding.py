@@ -48,7 +48,7 @@ def test_the_mail_is_there(company, laptop):
     assert status["keyring"] == {"available": True, "locked": False}
     assert {c["id"] for c in status["clients"]} == {"thunderbird"}
     assert sum(len(laptop.messages(f)) for f in ("INBOX", "Archive/2025", "Entwürfe")) == 60
-    assert laptop.session.kinds() == ["device-certificate", "device-key", "mail-credential", "vault-key"]
+    assert laptop.session.kinds() == ["contact", "device-certificate", "device-key", "mail-credential", "vault-key"]
     assert not any(CANARY.encode() in p.read_bytes() for p in laptop.ciphertext.rglob("*") if p.is_file())
 
 
