@@ -43,6 +43,21 @@ static void status_account(const cJSON *account) {
             json_int(account, "asks", 0) == 1 ? "folder" : "folders");
 }
 
+static void status_protection(const cJSON *p) {
+    static const struct {
+        const char *key, *text;
+    } parts[] = {{"calls", "starts no program"},
+                 {"files", "reaches no file outside the vault"},
+                 {"ports", "connects to its mail server alone"},
+                 {"processes", "signals no other program"}};
+    (void)printf("Confined:     the mail process");
+    int n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (json_bool(p, parts[i].key, false))
+            (void)printf("%s %s", n++ ? "," : "", parts[i].text);
+    (void)printf(n ? "\n" : " NOT: the kernel offers nothing for it\n");
+}
+
 static void status_human(const cJSON *status) {
     const cJSON *profile = json_object(status, "profile"), *server = json_object(status, "server"),
                 *account = json_object(status, "account"), *vault = json_object(status, "vault"),
@@ -73,6 +88,8 @@ static void status_human(const cJSON *status) {
         (void)printf("Keyring:      %s\n", !json_bool(keyring, "available", false) ? "NOT available"
                                            : json_bool(keyring, "locked", false)   ? "LOCKED"
                                                                                    : "available");
+    if (json_object(status, "protection"))
+        status_protection(json_object(status, "protection"));
     if (json_str(status, "problem"))
         (void)printf("Problem:      %s\n", cli_safe(json_str(status, "problem")));
 }

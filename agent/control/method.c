@@ -6,6 +6,7 @@
 #include "platform/base/err.h"
 #include "platform/base/frame.h"
 #include "platform/base/json.h"
+#include "platform/linux/sandbox.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -24,6 +25,16 @@ static bool method_hung_up(int fd) {
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+/* What the kernel keeps the mail process from; `satchel doctor` says more. */
+static int method_add_protection(cJSON *status) {
+    struct sandbox_state s;
+    sandbox_look(&s);
+    cJSON *protection = cJSON_CreateObject();
+    int r = json_add_bool(protection, "files", s.files) | json_add_bool(protection, "ports", s.ports) |
+            json_add_bool(protection, "processes", s.outside) | json_add_bool(protection, "calls", s.calls);
+    return r | json_add_item(status, "protection", protection);
+}
+
 static int method_status(struct control *c, int fd, const cJSON *params, cJSON **ret_result) {
     (void)fd;
     (void)params;
@@ -34,7 +45,7 @@ static int method_status(struct control *c, int fd, const cJSON *params, cJSON *
     cJSON *agent = cJSON_CreateObject();
     int r = json_add_bool(agent, "running", true) | json_add_int(agent, "pid", getpid()) |
             json_add_str(agent, "version", SATCHEL_VERSION);
-    r |= json_add_item(status, "agent", agent);
+    r |= json_add_item(status, "agent", agent) | method_add_protection(status);
     if (!status || r < 0)
         return err_set(ERR_SYSTEM, "out of memory");
     *ret_result = steal(status);

@@ -52,6 +52,7 @@ def test_the_mail_process_is_confined(enrolled):
     status = dict(line.split(":\t", 1) for line in (mine[0] / "status").read_text().splitlines() if ":\t" in line)
     assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
     limits = (mine[0] / "limits").read_text()
+    assert laptop.status()["protection"]["calls"] and "Confined:" in laptop.run("status").stdout
     assert any(line.split()[4:6] == ["0", "0"] for line in limits.splitlines() if line.startswith("Max core file size"))
 
 
