@@ -110,5 +110,5 @@ int content_send(int fd, uint64_t wire_size, int (*out)(void *ctx, const char *d
             return code;
         sent += n;
     } while (r->got > 0 && sent < wire_size);
-    return sent == wire_size ? 0 : err_set(ERR_SYSTEM, "a mail file was cut while it was sent");
+    return sent == wire_size ? 0 : err_set(ERR_PROTOCOL, "a mail file was cut while it was sent");
 }

@@ -27,8 +27,9 @@ uint64_t content_id(const char *header, size_t n);
 /* CRC-32 of more bytes; starts with 0. */
 uint32_t content_crc(uint32_t crc, const char *data, size_t n);
 
-/* Hands the file to `out` as it is sent, in pieces. Negative codes of `out` are passed on; ERR_SYSTEM when
- * the file ends before `wire_size` bytes, which the caller has announced, or cannot be read. */
+/* Hands the file to `out` as it is sent, in pieces. Negative codes of `out` are passed on; ERR_PROTOCOL
+ * when the file ends before `wire_size` bytes, which the caller has announced: the session is of no use then.
+ * ERR_SYSTEM when it cannot be read. */
 int content_send(int fd, uint64_t wire_size, int (*out)(void *ctx, const char *data, size_t n), void *ctx);
 
 #endif

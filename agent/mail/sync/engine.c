@@ -50,6 +50,8 @@ struct engine {
     int wake; /* epoll: nudge and the Maildir's watch */
     bool open;
     bool poll;        /* the server does not tell by itself */
+    bool is_up;       /* the session began well */
+    bool hiccup;      /* one ended, and nothing came to its end since */
     bool is_done;     /* nothing was done since the last time when nothing was left to do */
     size_t taken;     /* orders that the pass under way answers */
     unsigned laps;    /* turns without a wait in between, because something was left */
@@ -198,6 +200,7 @@ static void engine_done(struct engine *e) {
         e->report->last_sync = clock_real_ms();
     work_done(&e->sync);
     e->is_done = true;
+    e->hiccup = false;
     report_flush(e->report);
     if (e->taken)
         orders_answer(e, e->taken, !problem, problem ? problem : "");
@@ -318,9 +321,12 @@ static int engine_connect(struct engine *e) {
 
 /* One connection, until it breaks or is canceled. */
 static int engine_session(struct engine *e) {
+    e->is_up = false;
+    e->taken = 0;
     int r = engine_connect(e);
     if (r < 0)
         return r;
+    e->is_up = true;
     e->report->imap = "ok";
     e->report->retry_ms = 0;
     e->report->text[0] = '\0';
@@ -359,6 +365,18 @@ static int64_t backoff_ms(unsigned failures, int code) {
     most = most > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : most;
     random_bytes(&random, sizeof random);
     return most / 2 + (int64_t)random % (most / 2 + 1);
+}
+
+/* Whether a session that had begun well came to an end that says nothing about the next: Dovecot ends those
+ * whose mailbox another one renames, and a reader may cut a file that is being sent. Once, until a pass comes
+ * to its end. */
+static bool is_hiccup(struct engine *e, int code) {
+    bool hiccup = e->is_up && !e->hiccup && e->server_backoff_ms == 0 &&
+                  (code == ERR_UNREACHABLE || code == ERR_PROTOCOL);
+    e->hiccup = e->hiccup || hiccup;
+    if (hiccup)
+        log_info("the mail session ended (%s): a new one begins", err_text());
+    return hiccup;
 }
 
 /* Says what is wrong and waits; an order to sync ends the wait. */
@@ -425,7 +443,7 @@ static void *engine_main(void *ctx) {
         else
             imap_session_close(e->sync.imap);
         e->sync.imap = NULL;
-        bool again = e->sync.reconnect;
+        bool again = e->sync.reconnect || is_hiccup(e, r);
         e->sync.reconnect = false;
         if (r != ERR_CANCELED && !again)
             engine_fail(e, r);

@@ -337,14 +337,18 @@ static size_t count_entries(const struct buf *entries) {
     return n;
 }
 
+/* How many of them are no messages that were moved. */
+static size_t removals(const struct sync_folder *f, size_t expunges) {
+    return expunges - (expunges < f->moved_out ? expunges : f->moved_out);
+}
+
 /* Whether so much was deleted on one side at once that a person has to say that it was meant. Then `asks` is
  * set. */
 static int pass_guard(struct pass *p) {
     struct sync_folder *f = p->folder;
     struct state_counts counts = {0};
     int64_t now = clock_boot_ms();
-    size_t stale = count_entries(&p->local.list.stale), removed = p->plan.expunges;
-    removed -= removed < f->moved_out ? removed : f->moved_out;
+    size_t stale = count_entries(&p->local.list.stale), removed = removals(f, p->plan.expunges);
     int r = state_counts_of(p->sync->state, f->row.id, &counts);
     if (r < 0)
         return r;
@@ -364,7 +368,6 @@ static int pass_guard(struct pass *p) {
             "`satchel sync --confirm-deletions`",
             here ? f->window_n + removed : p->plan.unlinks + stale,
             here ? f->window_base : (size_t)counts.have + stale, here ? "on this device" : "on the server");
-    f->window_n += f->asks ? 0 : removed;
     return 0;
 }
 
@@ -636,6 +639,7 @@ static int pass_commit(struct pass *p) {
     struct sync_folder *f = p->folder;
     struct state_folder row = f->row;
     int64_t left = 0;
+    size_t expunged = 0;
     bool changed = false;
     int r = 0;
     for (size_t i = 0; r == 0 && i < p->plan.n; i++) {
@@ -643,6 +647,7 @@ static int pass_commit(struct pass *p) {
         bool up = a->kind == PLAN_EXPUNGE || (a->kind == PLAN_FLAGS && (a->add || a->remove));
         left += up && a->uid == 0;
         changed = changed || (up && a->uid != 0);
+        expunged += a->kind == PLAN_EXPUNGE && a->uid != 0;
         if (a->uid != 0)
             r = commit_action(p, a);
     }
@@ -664,6 +669,7 @@ static int pass_commit(struct pass *p) {
         return r;
     mail_hook_step();
     f->keywords.changed = f->born_here = false;
+    f->window_n += removals(f, expunged);
     f->moved_out = 0;
     f->row = row;
     f->pending = left;

@@ -92,11 +92,12 @@ static const char *const sql[STATEMENTS] = {
     [KEYWORDS] = "SELECT slot, name FROM keyword WHERE folder = ?1",
     [KEYWORDS_REMOVE] = "DELETE FROM keyword WHERE folder = ?1",
     [KEYWORD_PUT] = "INSERT INTO keyword (folder, slot, name) VALUES (?1, ?2, ?3)",
-    [UPLOAD_ADD] = "INSERT INTO upload (folder, name, uidnext, wire_size, wire_crc, message_id)"
-                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [UPLOAD_ADD] = "INSERT INTO upload (folder, name, uidnext, wire_size, wire_crc, message_id, flags)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [UPLOAD_REMOVE] = "DELETE FROM upload WHERE id = ?1",
     [UPLOADS_REMOVE] = "DELETE FROM upload WHERE folder = ?1",
-    [UPLOADS] = "SELECT id, folder, name, uidnext, wire_size, wire_crc, message_id FROM upload ORDER BY id",
+    [UPLOADS] =
+        "SELECT id, folder, name, uidnext, wire_size, wire_crc, message_id, flags FROM upload ORDER BY id",
 };
 
 static const char schema[] =
@@ -112,7 +113,7 @@ static const char schema[] =
     " PRIMARY KEY (folder, slot)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE upload (id INTEGER PRIMARY KEY AUTOINCREMENT, folder INTEGER NOT NULL, name TEXT NOT NULL,"
     " uidnext INTEGER NOT NULL, wire_size INTEGER NOT NULL, wire_crc INTEGER NOT NULL,"
-    " message_id INTEGER NOT NULL) STRICT;"
+    " message_id INTEGER NOT NULL, flags INTEGER NOT NULL) STRICT;"
     "PRAGMA user_version = 3;";
 
 struct state {
@@ -669,6 +670,7 @@ int state_upload_add(struct state *s, const struct state_upload *u, int64_t *ret
     (void)sqlite3_bind_int64(q, 4, (int64_t)u->wire_size);
     (void)sqlite3_bind_int64(q, 5, u->wire_crc);
     (void)sqlite3_bind_int64(q, 6, (int64_t)u->message_id);
+    (void)sqlite3_bind_int64(q, 7, u->flags);
     int r = state_step(s, q);
     if (r == 0)
         *ret_id = sqlite3_last_insert_rowid(s->db);
@@ -694,7 +696,8 @@ int state_uploads(struct state *s, struct state_upload **ret, size_t *ret_n) {
                                         .uidnext = (uint32_t)sqlite3_column_int64(q, 3),
                                         .wire_size = (uint64_t)sqlite3_column_int64(q, 4),
                                         .wire_crc = (uint32_t)sqlite3_column_int64(q, 5),
-                                        .message_id = (uint64_t)sqlite3_column_int64(q, 6)};
+                                        .message_id = (uint64_t)sqlite3_column_int64(q, 6),
+                                        .flags = (uint32_t)sqlite3_column_int64(q, 7)};
         (void)snprintf(list[n].name, sizeof list[n].name, "%s", (const char *)sqlite3_column_text(q, 2));
         n++;
     }

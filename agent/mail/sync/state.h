@@ -52,6 +52,7 @@ struct state_upload {
     uint64_t wire_size;
     uint32_t wire_crc;
     uint64_t message_id; /* content_id() */
+    uint32_t flags; /* what both sides agree on when it arrives: those sent, or those known of its source */
 };
 
 struct state_counts {

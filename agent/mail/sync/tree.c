@@ -117,6 +117,13 @@ static int names_below(const struct sync *s, const struct folder_list *l, const 
     return 0;
 }
 
+/* What is left of one that is not on the server any more, and waits for a confirmation. */
+static int names_aside(const struct folder_list *l, const struct sync_folder *f, struct names *ret) {
+    ret->mailbox = aside_of(f, l->delimiter);
+    ret->directory = strdup(f->directory);
+    return ret->mailbox && ret->directory ? 0 : err_set(ERR_SYSTEM, "out of memory");
+}
+
 /* The rows of a mailbox and of all below it, which the server renamed with it. */
 static int write_down(struct sync *s, struct folder_list *l, struct sync_folder *f, const char *to) {
     cleanup(free) struct folder_rename *renames = calloc(l->n + 1, sizeof *renames);
@@ -128,9 +135,12 @@ static int write_down(struct sync *s, struct folder_list *l, struct sync_folder 
         return err_set(ERR_SYSTEM, "out of memory");
     for (size_t i = 0; r == 0 && i < l->n; i++) {
         struct sync_folder *other = l->items[i];
-        if (other != f && !renaming_below(other->mailbox, from, l->delimiter))
+        bool moves = other == f || renaming_below(other->mailbox, from, l->delimiter);
+        bool stays =
+            !moves && (strcmp(other->mailbox, to) == 0 || renaming_below(other->mailbox, to, l->delimiter));
+        if (!moves && (!stays || other->listed))
             continue;
-        r = names_below(s, l, other, from, to, &names[i]);
+        r = moves ? names_below(s, l, other, from, to, &names[i]) : names_aside(l, other, &names[i]);
         renames[n++] = (struct folder_rename){.folder = other,
                                               .mailbox = names[i].mailbox,
                                               .directory = names[i].directory,

@@ -216,15 +216,23 @@ static int batch_fill(struct batch *b, size_t *at) {
 
 /* -- writing down --------------------------------------------------------------------------------------- */
 
+/* What both sides agree on when it has arrived. */
+static uint32_t agreed_flags(const struct sync_folder *f, const struct upload *u) {
+    return u->way == UPLOAD_APPEND ? u->flags & keyword_known(&f->keywords) : u->source_flags;
+}
+
 static int batch_intend(struct batch *b) {
     int r = state_begin(b->sync->state);
+    if (r == 0 && b->folder->keywords.changed) /* what the flags of the intents stand for */
+        r = state_keywords_put(b->sync->state, b->folder->row.id, &b->folder->keywords);
     for (size_t i = 0; r == 0 && i < b->n; i++) {
         struct upload *u = &b->items[i];
         struct state_upload intent = {.folder = b->folder->row.id,
                                       .uidnext = b->folder->row.uidnext,
                                       .wire_size = u->content.wire_size,
                                       .wire_crc = u->content.wire_crc,
-                                      .message_id = u->content.id};
+                                      .message_id = u->content.id,
+                                      .flags = agreed_flags(b->folder, u)};
         (void)snprintf(intent.name, sizeof intent.name, "%s", u->entry);
         r = state_upload_add(b->sync->state, &intent, &u->intent);
     }
@@ -280,8 +288,7 @@ static int adopt(struct batch *b, struct upload *u, uint32_t uid) {
     f->hints.scan = f->hints.scan || r == MAILDIR_VANISHED;
     struct state_message row = {.uid = uid,
                                 .kind = PLAN_HAVE,
-                                .flags = u->way == UPLOAD_APPEND ? u->flags & keyword_known(&f->keywords)
-                                                                 : u->source_flags,
+                                .flags = agreed_flags(f, u),
                                 .local = local,
                                 .seconds = u->seconds,
                                 .size = u->content.size,
@@ -609,71 +616,68 @@ int upload_run(struct sync *s, struct sync_folder *f) {
 
 /* -- recovery ------------------------------------------------------------------------------------------- */
 
-/* The message of an intent is on the server: its file, under its old name or, where the crash came late,
- * already under the new one, gets its row. Where a reader removed the file, the message comes down as any
- * other. */
-static int recover_row(struct batch *b, const struct maildir_list *list, const struct match_message *found,
-                       const char *name) {
-    struct upload *u = &b->items[0];
-    bool take = false;
-    const char *entry = find_entry(&list->foreign, name);
-    entry = entry ? entry : find_entry(&list->stale, name);
-    b->n = 0;
-    if (entry) {
-        int r = batch_look(b, entry, &take);
-        if (r < 0)
-            return r;
-    }
-    if (take) {
-        u->way = UPLOAD_APPEND; /* flags: the server's are what was agreed on */
-        u->seconds = found->seconds ? found->seconds : u->seconds;
-        int r = maildir_entry_adopt(&b->maildir, u->entry, &u->time, found->uid, u->seconds, u->flags);
-        if (r != 0)
-            return r < 0 ? r : 0;
-        return state_message_put(b->sync->state, b->folder->row.id,
-                                 &(struct state_message){.uid = found->uid,
-                                                         .kind = PLAN_HAVE,
-                                                         .flags = found->flags,
-                                                         .local = u->flags,
-                                                         .seconds = u->seconds,
-                                                         .size = u->content.size,
-                                                         .crc = u->content.crc,
-                                                         .part = -1});
-    }
-    for (size_t i = 0; i < list->n; i++) {
-        const struct plan_local *item = &list->items[i];
-        if (item->uid == found->uid)
-            return state_message_put(b->sync->state, b->folder->row.id,
-                                     &(struct state_message){.uid = found->uid,
-                                                             .kind = PLAN_HAVE,
-                                                             .flags = found->flags,
-                                                             .local = item->flags,
-                                                             .seconds = item->seconds,
-                                                             .part = -1});
-    }
-    return state_message_put(b->sync->state, b->folder->row.id,
-                             &(struct state_message){.uid = found->uid,
-                                                     .kind = PLAN_HAVE,
-                                                     .flags = found->flags,
-                                                     .local = found->flags,
-                                                     .seconds = found->seconds,
-                                                     .size = 1,
-                                                     .part = -1});
+/* The row of a message that arrived, as of when it was sent: what a reader changed since then shows. */
+static struct state_message recovered(const struct match_message *found, const struct state_upload *intent,
+                                      const struct content *content) {
+    bool edited = content->wire_size != intent->wire_size || content->wire_crc != intent->wire_crc;
+    return (struct state_message){.uid = found->uid,
+                                  .kind = PLAN_HAVE,
+                                  .flags = intent->flags,
+                                  .local = intent->flags,
+                                  .seconds = found->seconds,
+                                  .size = edited ? intent->wire_size : content->size,
+                                  .crc = edited ? intent->wire_crc : content->crc,
+                                  .part = -1};
 }
 
-/* The size and checksum of files whose row was made from their name alone. */
-static int recover_content(struct batch *b, uint32_t uid) {
-    struct state_message row = {0};
-    int r = state_message_get(b->sync->state, b->folder->row.id, uid, &row);
-    if (r != 0 || row.kind != PLAN_HAVE || row.size != 0)
-        return r < 0 ? r : 0;
-    struct content content = {0};
-    r = maildir_measure(
-        &b->maildir, &(struct plan_local){.uid = uid, .flags = row.local, .seconds = row.seconds}, &content);
+/* The message of an intent is on the server, and its file is still under its old name. */
+static int recover_file(struct batch *b, const char *entry, const struct match_message *found,
+                        const struct state_upload *intent) {
+    static const struct timespec unknown = {0};
+    struct upload *u = &b->items[0];
+    bool take = false;
+    b->n = 0;
+    int r = batch_look(b, entry, &take);
+    if (r < 0 || !take)
+        return r;
+    struct state_message row = recovered(found, intent, &u->content);
+    bool edited = row.crc != u->content.crc || row.size != u->content.size;
+    row.seconds = found->seconds ? found->seconds : u->seconds;
+    row.local = u->flags;
+    r = maildir_entry_adopt(&b->maildir, u->entry, edited ? &unknown : &u->time, found->uid, row.seconds,
+                            u->flags);
     if (r != 0)
         return r < 0 ? r : 0;
-    row.size = content.size;
-    row.crc = content.crc;
+    return state_message_put(b->sync->state, b->folder->row.id, &row);
+}
+
+/* The same where the crash came late: it has the new name already. */
+static int recover_named(struct batch *b, const struct plan_local *item, const struct match_message *found,
+                         const struct state_upload *intent) {
+    struct content content = {0};
+    int r = maildir_measure(&b->maildir, item, &content);
+    if (r != 0)
+        return r < 0 && r != ERR_INVALID ? r : 0;
+    struct state_message row = recovered(found, intent, &content);
+    row.local = item->flags;
+    row.seconds = item->seconds;
+    return state_message_put(b->sync->state, b->folder->row.id, &row);
+}
+
+/* The message of an intent is on the server: its file gets its row. Where a reader removed the file, the row
+ * says that it was here, and the next pass does what it does with every message whose file is gone. */
+static int recover_row(struct batch *b, const struct maildir_list *list, const struct match_message *found,
+                       const struct state_upload *intent) {
+    const char *entry = find_entry(&list->foreign, intent->name);
+    entry = entry ? entry : find_entry(&list->stale, intent->name);
+    b->folder->all = true; /* flags may have changed on the way */
+    if (entry)
+        return recover_file(b, entry, found, intent);
+    for (size_t i = 0; i < list->n; i++)
+        if (list->items[i].uid == found->uid)
+            return recover_named(b, &list->items[i], found, intent);
+    struct content none = {.size = 1, .wire_size = intent->wire_size, .wire_crc = intent->wire_crc};
+    struct state_message row = recovered(found, intent, &none);
     return state_message_put(b->sync->state, b->folder->row.id, &row);
 }
 
@@ -696,9 +700,7 @@ static int recover_intents(struct batch *b, const struct state_upload *intents, 
         r = find_uploaded(b->sync, b->folder, list, n_list, &intents[i], &uid);
         for (size_t k = 0; r == 0 && uid && k < n_list; k++)
             if (list[k].uid == uid)
-                r = recover_row(b, &files, &list[k], intents[i].name);
-        if (r == 0 && uid)
-            r = recover_content(b, uid);
+                r = recover_row(b, &files, &list[k], &intents[i]);
         if (r == 0)
             r = state_upload_remove(b->sync->state, intents[i].id);
     }

@@ -110,6 +110,7 @@ class Model:
         self.gone = []      # in this round
         self.removed = []   # those of them that the server removed: still in the Maildir as long as no engine ran
         self.names = {}     # folder names that came or went in this round: by whom
+        self.emptied = {}   # folders that readers removed: when how many messages went with them
         self.tokens = 0
         self.log = []
 
@@ -220,6 +221,7 @@ class Model:
 
     def add_folder(self, name, side):
         self.folders[name] = Folder(name)
+        self.folders[name].removed_at = self.emptied.pop(name, [])
         self.folders[name].owner = self.names[name] = side
 
     def rename_folder(self, name, new, side):
@@ -235,6 +237,8 @@ class Model:
                     m.uid = None if side == READER else m.uid
 
     def remove_folder(self, name, side):
+        if side == READER:  # made again at once, it is the same folder to the engine, which has lost so many messages
+            self.emptied[name] = self.folders[name].removed_at + [time.monotonic()] * len(self.inside(name))
         del self.folders[name]
         self.names[name] = side
         self.messages = [m for m in self.messages if m.folder != name]

@@ -218,7 +218,7 @@ class ReaderHand:
         m = self.choose(lambda m: self.model.may_change(m, READER))
         target = m and self.choose_target(m)
         path = target and self.locate(m)
-        if not path or self.is_there(target, os.path.basename(path)):
+        if not path or self.is_there(target, os.path.basename(path)) or target == m.source:  # there it is what it was before
             return False
         how = self.rng.choice((shutil.copy2, shutil.copy2, shutil.copy))
         copies = []
@@ -350,6 +350,7 @@ class ReaderHand:
         name = self.rng.choice(names)
         self.remove_directory(name)
         for m in self.model.inside(name):
+            self.model.went(name, READER)  # one by one, perhaps, and the folder is the same afterwards
             if m.changer != SERVER:
                 m.maybe = m.loose = True
         for m in self.model.gone:

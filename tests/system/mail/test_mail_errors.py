@@ -203,7 +203,8 @@ def test_rubbish(fake, start, vault, name):
     if name not in ("bye at once", "hangs up", "bye in the middle", "hangs up in the middle"):
         assert first["imap"] == "protocol-error", first
     assert not child.sync(15)["ok"]
-    assert child.process.poll() is None and server.connections == 2
+    # each order tries once; where the session had begun well, the first failure was tried again at once
+    assert child.process.poll() is None and server.connections in (2, 3)
     assert child.stop() == 0
 
 

@@ -46,7 +46,7 @@ static void as_it_is_sent(void **state) {
         assert_int_equal(out.len, n);
         assert_true(n == 0 || memcmp(out.data, cases[i][1], n) == 0);
         if (n) /* announced more than there is */
-            assert_int_equal(content_send(fd, n + 1, collect, &out), ERR_SYSTEM);
+            assert_int_equal(content_send(fd, n + 1, collect, &out), ERR_PROTOCOL);
     }
 }
 
