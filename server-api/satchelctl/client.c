@@ -18,7 +18,6 @@
 #define CLIENT_CONNECT_SECONDS 10
 #define CLIENT_ANSWER_MAX ((size_t)64 << 20)
 #define CLIENT_FILE_MAX ((size_t)256 << 10)
-#define CLIENT_TOKEN_MS 50000
 #define CLIENT_PAGE 1000
 
 struct client {

@@ -10,6 +10,8 @@
 #include <cjson/cJSON.h>
 #include <stddef.h>
 
+#define CLIENT_TOKEN_MS 50000 /* that a token signed with --dir is good for */
+
 struct client;
 
 /* On the server's own machine: address, CA and the key that signs short-lived tokens are in `dir`. */

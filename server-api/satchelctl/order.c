@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAIT_POLL_SECONDS 60
+#define WAIT_POLL_SECONDS 30
+_Static_assert(WAIT_POLL_SECONDS * 1000 < CLIENT_TOKEN_MS, "a request ends before its token does");
 #define WAIT_MAX (30 * 86400)
 
 static const char *const order_columns[] = {"id",          "device",     "kind",       "state",
