@@ -244,6 +244,7 @@ static int engine_idle(struct engine *e) {
     if (r != 0)
         return r < 0 ? r : 0;
     int64_t look = INT64_MAX;
+    work_watch(&e->sync, &e->config->account->endpoint);
     r = work_glance(&e->sync, &look);
     if (r < 0 || work_is_told(&e->sync))
         return r;
@@ -437,6 +438,7 @@ static void *engine_main(void *ctx) {
             continue;
         }
         int r = engine_session(e);
+        lookouts_end(&e->sync.lookouts);
         e->server_backoff_ms = e->sync.imap ? e->sync.imap->backoff_ms : 0;
         if (r == ERR_CANCELED)
             imap_session_logout(e->sync.imap);
@@ -459,6 +461,7 @@ static void engine_destroy(struct engine *e) {
     fd_cleanup(&e->cancel);
     fd_cleanup(&e->nudge);
     fd_cleanup(&e->wake);
+    lookouts_close(&e->sync.lookouts);
     (void)pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -475,11 +478,12 @@ int engine_start(struct report *report, struct engine **ret) {
     e->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->wake = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};
-    int code = 0;
-    if (e->cancel < 0 || e->nudge < 0 || e->wake < 0 ||
+    int code = lookouts_open(&e->sync.lookouts);
+    if (code < 0 || e->cancel < 0 || e->nudge < 0 || e->wake < 0 ||
         epoll_ctl(e->wake, EPOLL_CTL_ADD, e->nudge, &event) != 0 ||
+        epoll_ctl(e->wake, EPOLL_CTL_ADD, e->sync.lookouts.called, &event) != 0 ||
         (code = pthread_create(&e->thread, NULL, engine_main, e)) != 0) {
-        errno = code ? code : errno;
+        errno = code > 0 ? code : errno;
         int r = err_errno("cannot start the mail engine");
         engine_destroy(e);
         return r;

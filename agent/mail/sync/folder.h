@@ -8,6 +8,7 @@
 
 #include "agent/mail/imap/session.h"
 #include "agent/mail/sync/keyword.h"
+#include "agent/mail/sync/lookout.h"
 #include "agent/mail/sync/maildir.h"
 #include "agent/mail/sync/report.h"
 #include "agent/mail/sync/state.h"
@@ -40,6 +41,7 @@ struct sync {
     int64_t age_at, glance_at;          /* clock_boot_ms() of what comes next */
     struct state_counts counts;         /* over all folders */
     struct folder_list *folders;        /* borrowed: all of them */
+    struct lookouts lookouts;           /* none where the server tells of all folders, or has no IDLE */
     int64_t bytes;                      /* downloaded since the last time when nothing was left to do */
     int64_t fetched;                    /* messages, likewise */
 };

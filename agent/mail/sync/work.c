@@ -290,16 +290,42 @@ bool work_is_left(const struct sync *s) {
     return false;
 }
 
+static bool is_in_use(const struct sync *s, const struct sync_folder *f, int64_t now) {
+    return f != s->folders->items[0] && f->listed && f->used_at != 0 && now - f->used_at <= IN_USE_MS;
+}
+
+void work_watch(struct sync *s, const struct imap_endpoint *endpoint) {
+    const char *mailboxes[LOOKOUTS_MAX];
+    int64_t now = clock_boot_ms(), before = INT64_MAX;
+    size_t n = 0;
+    while (n < LOOKOUTS_MAX && !s->notify && s->imap->capabilities & IMAP_CAP_IDLE) {
+        const struct sync_folder *latest = NULL;
+        for (size_t i = 0; i < s->folders->n; i++) {
+            const struct sync_folder *f = s->folders->items[i];
+            if (is_in_use(s, f, now) && f->used_at < before && (!latest || f->used_at > latest->used_at))
+                latest = f;
+        }
+        if (!latest)
+            break;
+        before = latest->used_at;
+        mailboxes[n++] = latest->mailbox;
+    }
+    lookouts_keep(&s->lookouts, endpoint, mailboxes, n);
+}
+
 int work_glance(struct sync *s, int64_t *ret_next) {
     int64_t now = clock_boot_ms(), next = INT64_MAX;
     int r = 0;
+    lookouts_clear(&s->lookouts);
     for (size_t i = 0, asked = 0; r >= 0 && !s->notify && i < s->folders->n && asked < IN_USE_MAX; i++) {
         const struct sync_folder *f = s->folders->items[i];
-        if (f == s->selected || !f->listed || f->used_at == 0 || now - f->used_at > IN_USE_MS)
+        bool news = false, watched = lookouts_take(&s->lookouts, f->mailbox, &news);
+        if (f == s->selected || !is_in_use(s, f, now))
             continue;
         asked++;
-        next = now + IN_USE_LOOK_MS;
-        if (now >= s->glance_at)
+        if (!watched)
+            next = now + IN_USE_LOOK_MS;
+        if (news || (!watched && now >= s->glance_at))
             r = imap_send(s->imap, "STATUS %s (MESSAGES UIDNEXT UIDVALIDITY%s)", f->quoted,
                           s->imap->enabled & IMAP_CAP_CONDSTORE ? " HIGHESTMODSEQ" : "");
     }

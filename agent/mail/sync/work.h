@@ -30,6 +30,9 @@ bool work_hints(struct sync *s);
 /* Without a server: counts what readers did. */
 int work_offline(struct sync *s);
 
+/* Further connections for the folders that readers use, where one connection does not tell of all. */
+void work_watch(struct sync *s, const struct imap_endpoint *endpoint);
+
 /* Where the server does not tell of all folders: asks for those that readers used lately. *ret_next: when to
  * ask again (clock_boot_ms()), INT64_MAX: not. */
 int work_glance(struct sync *s, int64_t *ret_next);

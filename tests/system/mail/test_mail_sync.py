@@ -220,6 +220,28 @@ def test_without_idle_and_condstore(make_server, vault, start):
     assert_equal(server, vault, FOLDERS)
 
 
+@pytest.mark.parametrize("connections", [10, 1])
+def test_folders_in_use_have_connections_of_their_own(make_server, vault, start, connections):
+    """Where the server does not tell of all folders on one; and where it takes no more of them, they are asked for."""
+    server = make_server(capability="IMAP4rev1 IDLE UIDPLUS", extra="mail_max_userip_connections = %d" % connections)
+    server.generate("anna", 50)
+    server.start()
+    child = start(server)
+    assert child.sync()["ok"]
+    assert child.events[-2]["push"] == "idle"
+    uid = min(files(vault / "Mail" / "Sent"))
+    set_letters(vault, uid, "F", "Sent")  # in use from now on
+    told = "watched by a connection of its own" if connections > 1 else "asked for from time to time"
+    until(lambda: told in child.log(), 20, "the log: " + told)
+    count = len(files(vault / "Mail" / "Sent"))
+    for n in range(1, 4 if connections > 1 else 2):
+        server.store("anna", "Sent", [b"Subject: %d\r\n\r\n" % n])  # no connection is left for a delivery by IMAP
+        until(lambda: len(files(vault / "Mail" / "Sent")) == count + n, 20, "message %d by itself" % n)
+    assert child.sync()["ok"]
+    assert child.stop() == 0
+    assert_equal(server, vault, FOLDERS)
+
+
 def test_changes_made_while_the_child_is_away(server, vault, start):
     server.generate("anna", 100)
     server.start()
