@@ -420,6 +420,12 @@ static bool is_connection(int code) {
     return code == ERR_CANCELED || code == ERR_UNREACHABLE || code == ERR_TIMEOUT || code == ERR_PROTOCOL;
 }
 
+/* A vault of FUSE answers one thread while it works for another; the kernel's own file systems gain nothing.
+ */
+static unsigned writer_threads(const struct download *d) {
+    return d->n_wanted <= INLINE ? 0 : d->sync->store.beside >= 0 ? WRITER_THREADS_MAX : 1;
+}
+
 static int step_short(struct download *d, size_t max) {
     struct sync_folder *f = d->folder;
     size_t left = 0;
@@ -440,7 +446,7 @@ static int step_short(struct download *d, size_t max) {
         max == FEW) /* of many, only where there are long ones: servers have to read them for it */
         r = put_off_long(d);
     if (r == 0)
-        r = writer_start(&d->maildir, f->first, d->unread, d->n_wanted > INLINE, &d->writer);
+        r = writer_start(&d->maildir, f->first, d->unread, writer_threads(d), &d->writer);
     if (r == 0)
         r = fetch_all(d, &left);
     write_drop(d);

@@ -11,6 +11,7 @@
 
 struct job {
     struct job *next;
+    uint64_t number;
     struct state_message row;
     size_t n;
     char text[];
@@ -20,15 +21,16 @@ struct writer {
     const struct maildir *maildir; /* borrowed */
     bool in_place;
     enum maildir_place unread;
-    bool threaded;
-    pthread_t thread;
+    unsigned n_threads;
+    pthread_t threads[WRITER_THREADS_MAX];
 
     pthread_mutex_t lock;
     pthread_cond_t more; /* something was put, or it is the end */
     pthread_cond_t less; /* half of what waited is made, or what is waited for, or a file failed */
     struct job *first, **last;
-    size_t waiting; /* bytes of text */
-    uint64_t put, made, awaited;
+    size_t waiting;               /* bytes of text, also of what is being made */
+    uint64_t put, taken, awaited; /* numbers of jobs; they begin with 1 */
+    uint64_t making[WRITER_THREADS_MAX];
     bool stop;
     int failed; /* what came of a file: nothing follows it */
     char trouble[160];
@@ -55,41 +57,58 @@ static int make(const struct writer *w, const struct state_message *row, const c
 
 /* -- the thread ----------------------------------------------------------------------------------------- */
 
-/* The next job, NULL at the end. With the lock. */
-static struct job *take(struct writer *w) {
-    while (!w->first && !w->stop)
+/* All with the lock. */
+
+/* The next job, NULL at the end. */
+static struct job *take(struct writer *w, uint64_t **ret_making) {
+    while (!w->first && !w->stop && !w->failed)
         (void)pthread_cond_wait(&w->more, &w->lock);
-    struct job *job = w->stop ? NULL : w->first;
-    if (job) {
-        w->first = job->next;
-        w->last = w->first ? w->last : &w->first;
-    }
+    struct job *job = w->stop || w->failed ? NULL : w->first;
+    if (!job)
+        return NULL;
+    w->first = job->next;
+    w->last = w->first ? w->last : &w->first;
+    w->taken = job->number;
+    uint64_t *making = w->making;
+    while (*making)
+        making++;
+    *making = job->number;
+    *ret_making = making;
     return job;
 }
 
-/* With the lock. */
-static void job_done(struct writer *w, size_t n, int r) {
-    bool was_full = w->waiting >= WAITING_MAX / 2;
-    w->made++;
+/* Whether every job up to a number is done. */
+static bool is_made(const struct writer *w, uint64_t number) {
+    for (unsigned i = 0; i < w->n_threads; i++)
+        if (w->making[i] && w->making[i] <= number)
+            return false;
+    return w->taken >= number;
+}
+
+static void job_done(struct writer *w, uint64_t *making, size_t n, int r) {
+    bool was_full = w->waiting >= WAITING_MAX / 2, was_awaited = *making <= w->awaited;
+    *making = 0;
     w->waiting -= n;
-    if (r < 0) {
+    if (r < 0 && !w->failed) {
         w->failed = r;
         (void)snprintf(w->trouble, sizeof w->trouble, "%s", err_text());
+        (void)pthread_cond_broadcast(&w->more);
     }
-    if (r < 0 || w->made == w->awaited || (was_full && w->waiting < WAITING_MAX / 2))
+    if (w->failed || (was_awaited && is_made(w, w->awaited)) || (was_full && w->waiting < WAITING_MAX / 2))
         (void)pthread_cond_broadcast(&w->less);
 }
 
 static void *writer_main(void *ctx) {
     struct writer *w = ctx;
+    uint64_t *making = NULL;
     (void)pthread_mutex_lock(&w->lock);
-    for (struct job *job; !w->failed && (job = take(w));) {
+    for (struct job *job; (job = take(w, &making));) {
         (void)pthread_mutex_unlock(&w->lock);
         int r = make(w, &job->row, job->text, job->n);
         size_t n = job->n;
         free(job);
         (void)pthread_mutex_lock(&w->lock);
-        job_done(w, n, r);
+        job_done(w, making, n, r);
     }
     (void)pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -97,7 +116,7 @@ static void *writer_main(void *ctx) {
 
 /* -- what others call ----------------------------------------------------------------------------------- */
 
-int writer_start(const struct maildir *m, bool in_place, enum maildir_place unread, bool thread,
+int writer_start(const struct maildir *m, bool in_place, enum maildir_place unread, unsigned threads,
                  struct writer **ret) {
     struct writer *w = calloc(1, sizeof *w);
     if (!w)
@@ -109,13 +128,17 @@ int writer_start(const struct maildir *m, bool in_place, enum maildir_place unre
                          .more = PTHREAD_COND_INITIALIZER,
                          .less = PTHREAD_COND_INITIALIZER};
     w->last = &w->first;
-    w->threaded = thread && pthread_create(&w->thread, NULL, writer_main, w) == 0;
+    (void)pthread_mutex_lock(&w->lock);
+    for (; w->n_threads < threads && w->n_threads < WRITER_THREADS_MAX; w->n_threads++)
+        if (pthread_create(&w->threads[w->n_threads], NULL, writer_main, w) != 0)
+            break; /* fewer, or none, do as well */
+    (void)pthread_mutex_unlock(&w->lock);
     *ret = w;
     return 0;
 }
 
 int writer_put(struct writer *w, const struct state_message *row, const char *text, size_t n) {
-    if (!w->threaded)
+    if (w->n_threads == 0)
         return make(w, row, text, n);
     struct job *job = malloc(sizeof *job + n);
     if (!job)
@@ -128,10 +151,10 @@ int writer_put(struct writer *w, const struct state_message *row, const char *te
             (void)pthread_cond_wait(&w->less, &w->lock);
     int r = w->failed ? err_set(w->failed, "%s", w->trouble) : 0;
     if (r == 0) {
+        job->number = ++w->put;
         *w->last = steal(job);
         w->last = &(*w->last)->next;
         w->waiting += n;
-        w->put++;
         (void)pthread_cond_signal(&w->more);
     }
     (void)pthread_mutex_unlock(&w->lock);
@@ -142,7 +165,7 @@ int writer_put(struct writer *w, const struct state_message *row, const char *te
 int writer_wait(struct writer *w) {
     (void)pthread_mutex_lock(&w->lock);
     uint64_t put = w->awaited = w->put;
-    while (w->made < put && !w->failed)
+    while (!is_made(w, put) && !w->failed)
         (void)pthread_cond_wait(&w->less, &w->lock);
     int r = w->failed ? err_set(w->failed, "%s", w->trouble) : 0;
     (void)pthread_mutex_unlock(&w->lock);
@@ -152,13 +175,12 @@ int writer_wait(struct writer *w) {
 void writer_stop(struct writer *w) {
     if (!w)
         return;
-    if (w->threaded) {
-        (void)pthread_mutex_lock(&w->lock);
-        w->stop = true;
-        (void)pthread_cond_signal(&w->more);
-        (void)pthread_mutex_unlock(&w->lock);
-        (void)pthread_join(w->thread, NULL);
-    }
+    (void)pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    (void)pthread_cond_broadcast(&w->more);
+    (void)pthread_mutex_unlock(&w->lock);
+    for (unsigned i = 0; i < w->n_threads; i++)
+        (void)pthread_join(w->threads[i], NULL);
     for (struct job *job; (job = w->first);) {
         w->first = job->next;
         free(job);

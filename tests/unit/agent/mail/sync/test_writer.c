@@ -49,12 +49,12 @@ static void check(int dir, uint32_t uid, const char *suffix, off_t n) {
         assert_int_equal(text[i], 'a' + (int)(uid % 26));
 }
 
-static void whole(const char *path, bool in_place, bool thread) {
+static void whole(const char *path, bool in_place, unsigned threads) {
     cleanup(maildir) struct maildir m = MAILDIR_INIT;
     cleanup(maildir_list) struct maildir_list list = {0};
     cleanup(writer) struct writer *w = NULL;
     open_at(path, &m);
-    assert_int_equal(writer_start(&m, in_place, MAILDIR_NEW, thread, &w), 0);
+    assert_int_equal(writer_start(&m, in_place, MAILDIR_NEW, threads, &w), 0);
     assert_int_equal(writer_wait(w), 0); /* for nothing */
     for (uint32_t uid = 1; uid <= MANY; uid++) {
         assert_int_equal(put(w, uid, uid % 2 ? 8 : 0, uid % 100 ? LENGTH : 0), 0);
@@ -72,14 +72,20 @@ static void whole(const char *path, bool in_place, bool thread) {
 
 static void whole_on_a_thread(void **state) {
     (void)state;
-    whole("a", true, true);
-    whole("b", false, true);
+    whole("a", true, 1);
+    whole("b", false, 1);
+}
+
+static void whole_on_many(void **state) {
+    (void)state;
+    whole("g", true, WRITER_THREADS_MAX);
+    whole("h", false, WRITER_THREADS_MAX);
 }
 
 static void whole_without(void **state) {
     (void)state;
-    whole("c", true, false);
-    whole("d", false, false);
+    whole("c", true, 0);
+    whole("d", false, 0);
 }
 
 /* A directory is where a file should come. */
@@ -89,7 +95,7 @@ static void failure(void **state) {
     cleanup(writer) struct writer *w = NULL;
     open_at("e", &m);
     assert_int_equal(mkdirat(m.cur, "1002.1234abcd_9_2.satchel,U=2:2,S", 0700), 0);
-    assert_int_equal(writer_start(&m, true, MAILDIR_NEW, true, &w), 0);
+    assert_int_equal(writer_start(&m, true, MAILDIR_NEW, 1, &w), 0);
     assert_int_equal(put(w, 1, 8, 5), 0);
     assert_int_equal(put(w, 2, 8, 5), 0);
     assert_int_equal(writer_wait(w), ERR_SYSTEM);
@@ -105,14 +111,15 @@ static void stop_with_work_left(void **state) {
     cleanup(maildir) struct maildir m = MAILDIR_INIT;
     cleanup(writer) struct writer *w = NULL;
     open_at("f", &m);
-    assert_int_equal(writer_start(&m, true, MAILDIR_NEW, true, &w), 0);
+    assert_int_equal(writer_start(&m, true, MAILDIR_NEW, WRITER_THREADS_MAX, &w), 0);
     for (uint32_t uid = 1; uid <= 50; uid++)
         assert_int_equal(put(w, uid, 8, LENGTH), 0);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(whole_on_a_thread), cmocka_unit_test(whole_without),
-                                       cmocka_unit_test(failure), cmocka_unit_test(stop_with_work_left)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whole_on_a_thread), cmocka_unit_test(whole_on_many),
+                                       cmocka_unit_test(whole_without), cmocka_unit_test(failure),
+                                       cmocka_unit_test(stop_with_work_left)};
     if (!mkdtemp(directory) || (root = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return 1;
     int r = cmocka_run_group_tests(tests, NULL, NULL);
