@@ -17,11 +17,13 @@ from keyring import Session
 from waiting import wait_for
 
 BUILD = pathlib.Path(os.environ.get("SATCHEL_BUILD") or os.environ.get("MESON_BUILD_ROOT") or "build").resolve()
+RELEASE = pathlib.Path(os.environ.get("SATCHEL_RELEASE_BUILD") or "build").resolve()  # without sanitizers
 SANITIZER = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:disable_coredump=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 
 
 class Laptop:
-    def __init__(self, directory=None, service=True):
+    def __init__(self, directory=None, service=True, build=BUILD):
+        self.build = build
         self.session = Session(directory=directory, service=service)
         self.env = self.session.env
         self.env.update(SANITIZER)
@@ -88,7 +90,7 @@ class Laptop:
     # -- programs ---------------------------------------------------------------------------------------------
 
     def command(self, *args):
-        return [str(BUILD / "agent" / "satchel"), *args]
+        return [str(self.build / "agent" / "satchel"), *args]
 
     def environment(self):
         return dict(self.env, **self.extra)
@@ -170,7 +172,7 @@ class Laptop:
         """Starts satcheld again, as the next login would."""
         reader, writer = os.pipe()
         with open(self.state / "satcheld.log", "ab") as log:
-            subprocess.Popen([str(BUILD / "agent" / "satcheld"), "--ready-fd=3"], env=self.environment(), stdin=subprocess.DEVNULL,
+            subprocess.Popen([str(self.build / "agent" / "satcheld"), "--ready-fd=3"], env=self.environment(), stdin=subprocess.DEVNULL,
                              stdout=log, stderr=log, start_new_session=True, pass_fds=(3,),
                              preexec_fn=lambda: os.dup2(writer, 3))
         os.close(writer)
