@@ -178,6 +178,21 @@ int folder_list_rename(struct sync *s, const struct folder_rename *list, size_t 
     return r;
 }
 
+int folder_list_ask(struct sync *s, struct sync_folder *f, const char *what, const char *until) {
+    struct state_counts counts = {0};
+    int r = state_counts_of(s->state, f->row.id, &counts);
+    if (r < 0)
+        return r;
+    f->asks = plan_is_suspicious((size_t)counts.have, (size_t)counts.have) && !s->confirmed;
+    if (f->asks) {
+        f->problem[0] = '\0';
+        sync_folder_problem(
+            f, "the folder was %s, with %lld messages; %s until `satchel sync --confirm-deletions`", what,
+            (long long)counts.have, until);
+    }
+    return 0;
+}
+
 int folder_list_home(const struct folder_list *l, const char *mailbox, struct buf *ret) {
     return name_folder(mailbox, strlen(mailbox), l->delimiter, ret);
 }

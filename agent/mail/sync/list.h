@@ -48,6 +48,10 @@ struct folder_rename {
 /* Writes down new names of folders, all at once. */
 int folder_list_rename(struct sync *s, const struct folder_rename *list, size_t n);
 
+/* Sets `asks`, and says so, where so many messages go with the folder that the employee is asked. `what`
+ * became of it, and what stays as it is `until` then, in words. */
+int folder_list_ask(struct sync *s, struct sync_folder *f, const char *what, const char *until);
+
 /* The directory that a mailbox has of right; as name_folder(). */
 int folder_list_home(const struct folder_list *l, const char *mailbox, struct buf *ret);
 

@@ -137,24 +137,6 @@ static int find_successors(struct sync *s, struct folder_list *l, bool *ret_any)
 
 /* -- what has left -------------------------------------------------------------------------------------- */
 
-/* Whether so many messages go with it that the employee is asked. */
-static int asks(struct sync *s, struct sync_folder *f) {
-    struct state_counts counts = {0};
-    int r = state_counts_of(s->state, f->row.id, &counts);
-    if (r < 0)
-        return r;
-    f->asks = plan_is_suspicious((size_t)counts.have, (size_t)counts.have) && !s->confirmed;
-    if (f->asks) {
-        f->problem[0] = '\0';
-        sync_folder_problem(
-            f,
-            "the folder was deleted on the server, with %lld messages; its copy stays until `satchel "
-            "sync --confirm-deletions`",
-            (long long)counts.have);
-    }
-    return 0;
-}
-
 /* Sets the time right of files that were only touched, so that they do not count as edited. */
 static int settle_touched(struct sync *s, const struct sync_folder *f, const struct maildir *m) {
     cleanup(maildir_list) struct maildir_list list = {0};
@@ -195,7 +177,7 @@ static int remove_folder(struct sync *s, struct folder_list *l, struct sync_fold
                 (s->imap->code == IMAP_CODE_NONE && counts.all == 0); /* Dovecot 2.3.19 has no code here */
     if (r != IMAP_NO || !sure)
         return r < 0 ? r : 0;
-    r = asks(s, f);
+    r = folder_list_ask(s, f, "deleted on the server", "its copy stays");
     if (r < 0 || f->asks)
         return r;
     if (f->row.uidvalidity)
@@ -210,7 +192,7 @@ static int remove_folder(struct sync *s, struct folder_list *l, struct sync_fold
 
 /* A folder whose mailbox is gone, and whose name another one has now: that one waits where this one asks. */
 static int make_way(struct sync *s, struct sync_folder *f, struct sync_folder *for_whom) {
-    int r = asks(s, f);
+    int r = folder_list_ask(s, f, "deleted on the server", "its copy stays");
     if (r == 0 && f->asks) {
         for_whom->successor = for_whom;
         f->listed = for_whom->listed = false;

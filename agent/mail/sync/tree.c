@@ -356,21 +356,10 @@ static int is_gone(struct sync *s, struct folder_list *l, const struct sync_fold
 
 /* *ret_dropped: the folder is gone. */
 static int tree_remove(struct sync *s, struct folder_list *l, struct sync_folder *f, bool *ret_dropped) {
-    struct state_counts counts = {0};
     bool known = false, gone = false;
-    int r = state_counts_of(s->state, f->row.id, &counts);
-    if (r < 0)
+    int r = folder_list_ask(s, f, "removed on this device", "it stays on the server");
+    if (r < 0 || f->asks)
         return r;
-    f->asks = plan_is_suspicious((size_t)counts.have, (size_t)counts.have) && !s->confirmed;
-    if (f->asks) {
-        f->problem[0] = '\0';
-        sync_folder_problem(
-            f,
-            "the folder was removed on this device, with %lld messages; it stays on the server until "
-            "`satchel sync --confirm-deletions`",
-            (long long)counts.have);
-        return 0;
-    }
     r = is_known(s, f, &known);
     if (r == 0)
         r = is_gone(s, l, f, &gone); /* again, for a reader may have renamed it a moment ago */
